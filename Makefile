@@ -1,0 +1,49 @@
+# The two commands that matter: `make demo` and `make test`. Both make what they need in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+AIRFLOW ?= 3.3.2
+BIN := $(VENV)/bin
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+READY := $(VENV)/.ready-$(AIRFLOW)
+
+.PHONY: help demo test lint types unit docs wheel system clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# Groups of dependencies need pip 25.1; the constraints file pins everything, pip included.
+$(READY): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) pip
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) "apache-airflow==$(AIRFLOW)" \
+		--group test --group lint --group docs --group build -e ".[emulator]"
+	touch $@
+
+demo: $(READY) ## Run the main job on the emulator in a real Airflow and show the Parquet
+	$(BIN)/python -m tests.system.demo
+
+test: lint types unit docs wheel ## Everything that CI checks by default
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: $(READY)
+	$(BIN)/python -m tests.coverage
+
+docs: $(READY) ## Build the documentation into docs/_build
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+wheel: $(READY) ## Build the wheel, check it, and use it in a bare environment
+	$(BIN)/python -m tests.packaging.check_wheel
+
+system: $(READY) ## Tests in a real Airflow with scheduler, triggerer and API server
+	$(BIN)/python -m pytest -m system tests/system
+
+clean: ## Remove everything that the other commands made
+	rm -rf $(VENV) .demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

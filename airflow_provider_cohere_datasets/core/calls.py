@@ -1,0 +1,257 @@
+"""The endpoints: one function each builds the call, one reads the reply. Nothing here sends anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
+
+from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUnexpectedAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_cohere_datasets.core.filters import ListFilters
+    from airflow_provider_cohere_datasets.core.models import Dataset
+
+T = TypeVar("T")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file of a multipart upload.
+
+    :param field: the form field, ``data`` or ``eval_data``.
+    :param filename: the name that Cohere sees; its ending tells the format.
+    :param open: opens the file for reading bytes, anew for every try.
+    :param content_type: the media type.
+    """
+
+    field: str
+    filename: str
+    open: Callable[[], IO[bytes]]
+    content_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that a flow asks its driver to send.
+
+    :param operation: what it does, in words, for errors.
+    :param method: the HTTP method.
+    :param path: the path below the base URL, already encoded.
+    :param query: the query parameters, in order.
+    :param dataset_id: the dataset it is about, if it is about one.
+    :param repeatable: whether sending it twice does no harm.
+    :param uploads: the files to send.
+    """
+
+    operation: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    dataset_id: str | None = None
+    repeatable: bool = True
+    uploads: tuple[Upload, ...] = ()
+
+    @property
+    def target(self) -> str:
+        """The path with the query."""
+        return f"{self.path}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else self.path
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the server answered.
+
+    :param url: the whole URL that was asked.
+    :param status: the HTTP status.
+    :param headers: the headers, names in lower case.
+    :param body: the decoded body; the API key in it, if a server echoes it, is replaced by asterisks.
+    :param received_at: seconds since 1970 when it came.
+    :param elapsed: seconds that the request took.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    received_at: float = 0.0
+    elapsed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransportFailure:
+    """No complete answer came.
+
+    :param reason: what happened, without URL and without key.
+    :param sent: whether the server may have received the request.
+    :param elapsed: seconds that the attempt took.
+    """
+
+    reason: str
+    sent: bool = True
+    elapsed: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A wait that a flow asks its driver for, in seconds.
+
+    The driver sends back what its monotonic clock says afterwards, so a pause of 0 seconds tells the time.
+    """
+
+    seconds: float
+
+
+#: What a driver sends into a flow: the outcome of a call, the time after a pause, or nothing after a page.
+Outcome: TypeAlias = Reply | TransportFailure | float | None
+#: An operation: it yields what it needs and is sent what came of it. See the drivers in ``transport``.
+Flow: TypeAlias = Generator[Call | Pause, Outcome, T]
+
+
+def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
+    """Return a dataset id that can be one segment of a path.
+
+    :param dataset_id: what the user gave.
+    :param argument: the argument's name, for the error.
+    :raises CohereInputError: for anything that cannot be the id of a dataset.
+    """
+    if not isinstance(dataset_id, str):
+        raise CohereInputError(f"{argument} must be a text, not {type(dataset_id).__name__}.")
+    if not dataset_id.strip():
+        raise CohereInputError(f"{argument} is empty.")
+    if dataset_id in {".", "..", "usage", "None"}:
+        raise CohereInputError(f"{argument} {dataset_id!r} cannot be the id of a dataset.")
+    if _CONTROL.search(dataset_id) or len(dataset_id) > 500:
+        raise CohereInputError(f"{argument} {dataset_id[:60]!r} has a control character or is far too long.")
+    return dataset_id
+
+
+def _one(method: str, operation: str, dataset_id: str) -> Call:
+    path = f"/v1/datasets/{quote(checked_id(dataset_id), safe='')}"
+    return Call(operation, method, path, dataset_id=dataset_id)
+
+
+def list_datasets(filters: ListFilters, *, limit: int, offset: int) -> Call:
+    """``GET /v1/datasets``: one page of the list."""
+    window = [("limit", str(limit)), ("offset", str(offset))]
+    return Call("list datasets", "GET", "/v1/datasets", (*filters.query(), *window))
+
+
+def get_dataset(dataset_id: str) -> Call:
+    """``GET /v1/datasets/{id}``: one dataset."""
+    return _one("GET", "get the dataset", dataset_id)
+
+
+def delete_dataset(dataset_id: str) -> Call:
+    """``DELETE /v1/datasets/{id}``: delete one dataset. Twice does no harm."""
+    return _one("DELETE", "delete the dataset", dataset_id)
+
+
+def get_usage() -> Call:
+    """``GET /v1/datasets/usage``: bytes that the organisation stores."""
+    return Call("get the usage", "GET", "/v1/datasets/usage")
+
+
+def check_api_key() -> Call:
+    """``POST /v1/check-api-key``: costs nothing and changes nothing."""
+    return Call("check the API key", "POST", "/v1/check-api-key")
+
+
+def create_dataset(query: Sequence[tuple[str, str]], uploads: Sequence[Upload]) -> Call:
+    """``POST /v1/datasets``: upload a dataset. Sending it twice makes two datasets, so it is never repeated."""
+    return Call("create the dataset", "POST", "/v1/datasets", tuple(query), repeatable=False, uploads=tuple(uploads))
+
+
+def unexpected(call: Call, reply: Reply, what: str) -> CohereUnexpectedAnswerError:
+    """Return the error for an answer that is not what the endpoint sends."""
+    return CohereUnexpectedAnswerError(
+        f"Could not {call.operation}: {call.method} {call.path} answered {reply.status} with {what}.",
+        dataset_id=call.dataset_id,
+        status=reply.status,
+        method=call.method,
+        path=call.path,
+    )
+
+
+def read_object(call: Call, reply: Reply) -> dict[str, Any]:
+    """Read a JSON object, whatever the content type says; a byte order mark is tolerated.
+
+    :raises CohereUnexpectedAnswerError: if it is something else.
+    """
+    try:
+        value = json.loads(reply.body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        kind = reply.headers.get("content-type", "").partition(";")[0].strip()[:60] or "no content type"
+        what = f"{len(reply.body)} bytes that are not JSON ({kind})" if reply.body else "an empty body"
+        raise unexpected(call, reply, what) from None
+    if not isinstance(value, dict):
+        raise unexpected(call, reply, f"JSON that is not an object but a {type(value).__name__}")
+    return value
+
+
+def read_result(call: Call, reply: Reply, key: str) -> Any:
+    """Read one value of an answer that may leave it out when it is zero or empty; ``None`` if it does.
+
+    :raises CohereUnexpectedAnswerError: if the answer is an error that came with a success status.
+    """
+    value = read_object(call, reply)
+    if key not in value and not value.keys().isdisjoint({"message", "error", "detail"}):
+        raise unexpected(call, reply, f"an error instead of {key!r}")
+    return value.get(key)
+
+
+def read_dataset(call: Call, reply: Reply) -> Dataset:
+    """Read the answer to :func:`get_dataset`, and refuse another dataset than the one asked for."""
+    from pydantic import ValidationError
+
+    from airflow_provider_cohere_datasets.core.models import Dataset
+
+    value = read_object(call, reply).get("dataset")
+    if not isinstance(value, dict):
+        raise unexpected(call, reply, "no dataset in it")
+    try:
+        dataset = Dataset.model_validate(value)
+    except ValidationError:
+        raise unexpected(call, reply, "a dataset without a readable id or status") from None
+    if dataset.id != call.dataset_id:
+        raise unexpected(call, reply, f"another dataset, {dataset.id[:60]!r}")
+    return dataset
+
+
+def read_usage(call: Call, reply: Reply) -> int:
+    """Read the answer to :func:`get_usage`, in bytes; zero is left out by the server."""
+    value = read_result(call, reply, "organization_usage")
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        raise unexpected(call, reply, "a usage that is not a number") from None
+
+
+def read_created(call: Call, reply: Reply) -> str:
+    """Read the answer to :func:`create_dataset`: the id."""
+    value = read_object(call, reply).get("id")
+    try:
+        return checked_id(value, "id")
+    except CohereInputError:
+        raise unexpected(call, reply, "no usable dataset id in it") from None
+
+
+def read_deleted(call: Call, reply: Reply) -> None:
+    """Read the answer to :func:`delete_dataset`: an empty object, or nothing."""
+    if reply.body.strip():
+        read_object(call, reply)
+
+
+def read_key_check(call: Call, reply: Reply) -> dict[str, Any]:
+    """Read the answer to :func:`check_api_key`."""
+    value = read_object(call, reply)
+    if not isinstance(value.get("valid"), bool):
+        raise unexpected(call, reply, "no word on whether the key is valid")
+    return value

@@ -1,0 +1,70 @@
+"""A page of the list as models, for whoever wants Python objects; the lake has its own decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from airflow_provider_cohere_datasets.core.calls import read_result, unexpected
+from airflow_provider_cohere_datasets.core.filters import microseconds
+from airflow_provider_cohere_datasets.core.models import Dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_provider_cohere_datasets.core.calls import Call, Reply
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPage:
+    """Datasets in the server's order; what the pager asks of a page (see :class:`~.paging.Page`).
+
+    :param rows: the rows; ``None`` holds the place of one that is not a dataset with an id.
+    """
+
+    rows: Sequence[Dataset | None]
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The rows that are datasets."""
+        return [row for row in self.rows if row is not None]
+
+    @property
+    def ids(self) -> Sequence[str | None]:
+        """The ids."""
+        return [row.id if row else None for row in self.rows]
+
+    @property
+    def created(self) -> Sequence[int | None]:
+        """The creation times in microseconds since 1970."""
+        return [microseconds(row.created_at) if row and row.created_at else None for row in self.rows]
+
+    def texts(self, name: str) -> Sequence[str | None]:
+        """Return the values of a text field."""
+        return [getattr(row, name, None) for row in self.rows]
+
+    def take(self, positions: Sequence[int]) -> DatasetPage:
+        """Return a page of only these rows."""
+        return DatasetPage([self.rows[position] for position in positions])
+
+
+def read_page(call: Call, reply: Reply) -> DatasetPage:
+    """Read the answer to ``GET /v1/datasets``; an empty list may be ``[]``, ``null`` or left out.
+
+    :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
+    """
+    rows = read_result(call, reply, "datasets")
+    if rows is None:
+        return DatasetPage(())
+    if not isinstance(rows, list):
+        raise unexpected(call, reply, "something else than a list of datasets")
+    return DatasetPage([_read_row(row) for row in rows])
+
+
+def _read_row(row: object) -> Dataset | None:
+    try:
+        return Dataset.model_validate(row)
+    except ValidationError:
+        return None

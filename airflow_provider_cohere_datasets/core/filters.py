@@ -1,0 +1,181 @@
+"""Which datasets a list is asked for; checked again on the client, so a server cannot leak rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: The statuses that the reference lists. The API may know more, so answers are not held to this.
+VALIDATION_STATUSES = ("unknown", "queued", "processing", "failed", "validated", "skipped")
+
+#: Whether the server includes the ends of a window is not documented. We ask for this much more on both sides and
+#: cut exactly on the client.
+_MARGIN = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def given(name: str, value: Any) -> str | None:
+    """Return a text argument without surrounding space, or ``None`` for one that is not set.
+
+    A template that renders to an empty string means "not set"; one that renders to ``None`` is a mistake.
+
+    :param name: the argument's name, for the error.
+    :param value: what the user gave.
+    :raises CohereInputError: if it is not a text, or the text is "None".
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise CohereInputError(f"{name} must be a text, not {type(value).__name__}.")
+    value = value.strip()
+    if value == "None":
+        raise CohereInputError(f'{name} is the text "None": a template gave no value.')
+    return value or None
+
+
+def moment(name: str, value: str | datetime | None) -> datetime | None:
+    """Return a point in time in UTC, or ``None`` for one that is not set; a time without a zone is UTC.
+
+    :param name: the argument's name, for the error.
+    :param value: a time, or an ISO 8601 text of one.
+    :raises CohereInputError: if the text is not a time.
+    """
+    if not isinstance(value, datetime):
+        text = given(name, value)
+        if text is None:
+            return None
+        try:
+            value = datetime.fromisoformat(text)
+        except ValueError:
+            raise CohereInputError(f"{name} {text[:60]!r} is not an ISO 8601 time.") from None
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise CohereInputError(f"{name} {value.isoformat()!r} is out of range.") from None
+
+
+def microseconds(value: datetime) -> int:
+    """Return a time as whole microseconds since 1970 in UTC."""
+    return (value - _EPOCH) // timedelta(microseconds=1)
+
+
+def on_the_wire(value: datetime) -> str:
+    """Return a time as RFC 3339 with microseconds and ``Z``."""
+    return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilters:
+    """A selection of datasets. Windows are half-open: ``after <= created_at < before``.
+
+    Build one with :meth:`of`, which takes what users write.
+    """
+
+    dataset_type: str | None = None
+    validation_status: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        dataset_type: str | None = None,
+        validation_status: str | None = None,
+        after: str | datetime | None = None,
+        before: str | datetime | None = None,
+    ) -> ListFilters:
+        """Check and normalise the filters.
+
+        :param dataset_type: a dataset type; any text, because the set is open.
+        :param validation_status: one of :data:`VALIDATION_STATUSES`.
+        :param after: the earliest creation time that is included.
+        :param before: the first creation time that is not included any more.
+        :raises CohereInputError: for an unknown status, a time that is none, or a reversed window.
+        """
+        status = given("validation_status", validation_status)
+        if status is not None and status not in VALIDATION_STATUSES:
+            allowed = ", ".join(VALIDATION_STATUSES)
+            raise CohereInputError(f"validation_status {status[:60]!r} is not one of: {allowed}.")
+        start, end = moment("after", after), moment("before", before)
+        if start is not None and end is not None and start > end:
+            raise CohereInputError(
+                f"after {on_the_wire(start)} is later than before {on_the_wire(end)}: the window is reversed."
+            )
+        return cls(given("dataset_type", dataset_type), status, start, end)
+
+    @property
+    def empty_window(self) -> bool:
+        """Whether the window cannot contain anything, so that no request is needed."""
+        return self.after is not None and self.after == self.before
+
+    def query(self) -> list[tuple[str, str]]:
+        """Return the query parameters, spelt as the API wants them; only those that are set."""
+        query = []
+        if self.dataset_type is not None:
+            query.append(("datasetType", self.dataset_type))
+        if self.before is not None:
+            query.append(("before", on_the_wire(_shifted(self.before, _MARGIN))))
+        if self.after is not None:
+            query.append(("after", on_the_wire(_shifted(self.after, -_MARGIN))))
+        if self.validation_status is not None:
+            query.append(("validationStatus", self.validation_status))
+        return query
+
+    def select(self, page: Filterable) -> list[int] | None:
+        """Return the positions of a page's rows that match, or ``None`` if all do.
+
+        A row whose time cannot be read stays: dropping it would lose it for good.
+        """
+        keep = [True] * len(page.ids)
+        for name, wanted in (("dataset_type", self.dataset_type), ("validation_status", self.validation_status)):
+            if wanted is not None:
+                keep = [k and value == wanted for k, value in zip(keep, page.texts(name), strict=True)]
+        if self.after is not None:
+            start = microseconds(self.after)
+            keep = [k and (at is None or at >= start) for k, at in zip(keep, page.created, strict=True)]
+        if self.before is not None:
+            end = microseconds(self.before)
+            keep = [k and (at is None or at < end) for k, at in zip(keep, page.created, strict=True)]
+        return None if all(keep) else [position for position, k in enumerate(keep) if k]
+
+    def description(self) -> dict[str, str]:
+        """Return the filters that are set, as small JSON."""
+        values = {
+            "dataset_type": self.dataset_type,
+            "validation_status": self.validation_status,
+            "after": self.after and on_the_wire(self.after),
+            "before": self.before and on_the_wire(self.before),
+        }
+        return {name: value for name, value in values.items() if value}
+
+
+def _shifted(value: datetime, by: timedelta) -> datetime:
+    try:
+        return value + by
+    except OverflowError:
+        return value
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Filterable(Protocol):
+        """What a page must show for its rows to be filtered."""
+
+        @property
+        def ids(self) -> Sequence[str | None]:
+            """The ids of the rows."""
+
+        @property
+        def created(self) -> Sequence[int | None]:
+            """The creation times of the rows, in microseconds since 1970."""
+
+        def texts(self, name: str) -> Sequence[str | None]:
+            """Return the values of a text field."""

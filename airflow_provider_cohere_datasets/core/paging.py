@@ -1,0 +1,363 @@
+"""Every dataset once, whatever the server does.
+
+The API has no cursor, no total and no ``has_more``; its page cap and its order are not documented, and rows come and
+go while we read. So nothing is believed that an answer does not show:
+
+* We advance by rows received, never by rows asked for.
+* Windows overlap. A page is trusted only if it shares an id with what was already read, because then, in any order
+  that holds still, all rows in front of the page were read too. If it shares none, rows vanished in front of us, and
+  we step back, doubling, until it joins.
+* The end is a joined page that brings nothing new, together with an empty page behind it.
+* If the order does not hold still, positions mean nothing. Then whole passes are made until nothing new comes; if
+  that never happens, the list is reported as not proved complete, never passed off as complete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+
+from airflow_provider_cohere_datasets.core import calls
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereInputError,
+    CohereListingError,
+    CoherePageTooLargeError,
+)
+from airflow_provider_cohere_datasets.core.ledger import Ledger
+from airflow_provider_cohere_datasets.core.retries import exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from airflow_provider_cohere_datasets.core.account import RequestPolicy
+    from airflow_provider_cohere_datasets.core.calls import Call, Outcome, Pause, Reply
+    from airflow_provider_cohere_datasets.core.filters import ListFilters
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 10_000
+#: A server that invents new rows for ever must not hold us for ever: 50,000 pages of 100 are 5 million datasets.
+MAX_REQUESTS = 50_000
+#: Pages in a row that may bring nothing new before the list counts as changing faster than it can be read.
+_PATIENCE = 60
+#: How often the end must show once the server has returned short pages with rows behind them.
+_CONFIRMATIONS_IF_RAGGED = 3
+#: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
+#: by one random pass in three is missed by all of them once in 500,000 times.
+_QUIET_PASSES = 12
+_MAX_PASSES = 60
+#: A list of so few pages is read once more rather than reasoned about.
+_FEW_PAGES = 10
+
+
+class Page(Protocol):
+    """What the pager needs to know of a decoded page; the rest is the business of whoever decoded it."""
+
+    @property
+    def ids(self) -> Sequence[str | None]:
+        """The ids of the rows, in the server's order; ``None`` for a row without one."""
+
+    @property
+    def created(self) -> Sequence[int | None]:
+        """The creation times in microseconds since 1970; ``None`` for one that cannot be read."""
+
+    def texts(self, name: str) -> Sequence[str | None]:
+        """Return the values of ``dataset_type`` or ``validation_status``."""
+
+    def take(self: P, positions: Sequence[int]) -> P:
+        """Return a page of only these rows."""
+
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Page)
+if TYPE_CHECKING:
+    Steps: TypeAlias = Generator[Call | Pause | P, Outcome, T]
+
+
+@dataclass
+class ListReport:
+    """How the reading of a list went.
+
+    :param rows: rows that matched the filters and were handed on.
+    :param pages: answers that were read.
+    :param limited: whether reading stopped at the user's limit.
+    :param complete: whether every dataset that lived through the run was proved to be read.
+    :param notes: what could not be proved or was odd, one sentence each.
+    """
+
+    rows: int = 0
+    pages: int = 0
+    limited: bool = False
+    complete: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Add a note, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def checked_count(name: str, value: object, most: int | None = None) -> int:
+    """Return a number of rows from 1 up; a text of digits is taken, because templates render to text.
+
+    :raises CohereInputError: for anything else.
+    """
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most is not None and number > most):
+        upto = f" to {most}" if most is not None else " up"
+        raise CohereInputError(f"{name} must be a whole number from 1{upto}, not {value!r:.40}.")
+    return number
+
+
+def list_pages(
+    read: Callable[[Call, Reply], P],
+    *,
+    filters: ListFilters,
+    policy: RequestPolicy,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    limit: int | None = None,
+    require_complete: bool = True,
+) -> Steps[P, ListReport]:
+    """Read the list of datasets: yields calls, pauses, and pages in which every matching row stands once.
+
+    :param read: decodes one answer.
+    :param filters: the selection; sent with every page and checked on every row.
+    :param policy: tries and deadlines of each request.
+    :param page_size: rows to ask for at a time; halved if the server finds the page too large.
+    :param limit: rows to hand on at the most; ``None`` for all.
+    :param require_complete: whether a list that cannot be proved complete is an error. If not, the report says so.
+    :raises CohereListingError: if the list cannot be proved complete, the server ignores ``offset``, or the list
+        changes faster than it can be read.
+    """
+    size = checked_count("page_size", page_size, MAX_PAGE_SIZE)
+    most = None if limit is None else checked_count("limit", limit)
+    if filters.empty_window:
+        return ListReport()
+    reading = _Reading(read, filters, policy, size if most is None else min(size, most), most)
+    yield from reading.read_all()
+    report = reading.report
+    if not report.complete and require_complete:
+        raise CohereListingError(
+            f"The list of datasets could not be proved complete after {report.rows} rows. {' '.join(report.notes)}"
+        )
+    return report
+
+
+class _Reading(Generic[P]):
+    """The state of one reading of the list."""
+
+    def __init__(
+        self,
+        read: Callable[[Call, Reply], P],
+        filters: ListFilters,
+        policy: RequestPolicy,
+        size: int,
+        limit: int | None,
+    ) -> None:
+        self.read = read
+        self.filters = filters
+        self.policy = policy
+        self.size = size
+        self.limit = limit
+        self.report = ListReport()
+        self.ledger = Ledger()
+        self.requests = 0
+        self.idle = 0  # pages in a row that brought nothing new
+        self.widest = 0  # rows of the widest page at the present size: what the server can return
+        self.stretch = 1  # how much wider than usual windows overlap, because rows vanish quickly
+        self.short = False  # whether the last page that joined was shorter than the widest
+        self.ragged = False  # whether a page was short although rows followed
+        self.steady = True  # whether rows keep their order
+        self.rising = self.falling = True  # whether creation times are monotone
+        self.last_created: int | None = None
+
+    def read_all(self) -> Steps[P, None]:
+        length = yield from self._walk()
+        if self.report.limited:
+            return
+        if self.steady and not (self.rising or self.falling):
+            # In an order by anything else than time, rows may move in front of us, and do so mostly to the head.
+            yield from self._reread_head()
+        # More positions than rows: rows came in while we read, or we missed some. Where it is cheap, look again.
+        unexplained = length > len(self.ledger) and length <= _FEW_PAGES * max(1, self.widest)
+        if (unexplained or not self.steady) and not self.report.limited:
+            yield from self._exhaust()
+
+    def _fetch(self, offset: int, size: int | None = None) -> Steps[P, P]:
+        """Ask for one page; halve the page as long as the server finds it too large."""
+        while True:
+            if self.requests >= MAX_REQUESTS:
+                raise CohereListingError(f"The list of datasets did not end after {MAX_REQUESTS} pages.")
+            self.requests += 1
+            call = calls.list_datasets(self.filters, limit=size or self.size, offset=offset)
+            try:
+                page = yield from exchange(call, self.read, self.policy)
+            except CoherePageTooLargeError:
+                if self.size == 1:
+                    raise
+                self.size //= 2
+                self.widest = 0
+                continue
+            self.report.pages += 1
+            return page
+
+    def _hand_on(self, page: P) -> Steps[P, bool]:
+        """Hand on the rows of a page that are new and match; return whether there were new ones."""
+        seen = self.ledger.look(page.ids)
+        self.steady = self.steady and seen.in_order
+        self.ledger.add(page.ids, seen)
+        if None in page.ids:
+            self.report.note("Rows without an id were left out.")
+        if not seen.fresh:
+            self._lose_patience()
+            return False
+        self.idle = 0
+        for position in seen.fresh:
+            self._watch_time(page.created[position])
+        fresh = page if len(seen.fresh) == len(page.ids) else page.take(seen.fresh)
+        chosen = self.filters.select(fresh)
+        if chosen is not None:
+            fresh = fresh.take(chosen)
+        if self.limit is not None and self.report.rows + len(fresh.ids) >= self.limit:
+            fresh = fresh.take(range(self.limit - self.report.rows))
+            self.report.limited = True
+        self.report.rows += len(fresh.ids)
+        if fresh.ids:
+            yield fresh
+        return True
+
+    def _watch_time(self, created: int | None) -> None:
+        if created is not None:
+            if self.last_created is not None:
+                self.rising = self.rising and created >= self.last_created
+                self.falling = self.falling and created <= self.last_created
+            self.last_created = created
+
+    def _walk(self) -> Steps[P, int]:
+        """Walk from window to window to the end; return the length of the list as it was then."""
+        edge = back = 0  # where the rows read so far end, and how far in front of that the next window begins
+        empty_at: int | None = None  # the offset of the last answer if that was empty
+        joined_end: int | None = None  # the end of the last answer if that joined and brought nothing new
+        pending: tuple[int, P] | None = None  # a page that shares nothing with what was read
+        last_ids: Sequence[str | None] = ()
+        confirmed = 0
+        offset_checked = False
+        while True:
+            offset = max(0, edge - back)
+            page = yield from self._fetch(offset)
+            count = len(page.ids)
+            end = offset + count
+            if count == 0:
+                if offset == 0:
+                    return 0
+                if joined_end == offset:
+                    confirmed += 1
+                    if confirmed >= self._needed():
+                        return offset
+                empty_at, joined_end, pending = offset, None, None
+                edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
+                self._lose_patience()
+                continue
+            if offset > 0 and not self.ledger.look(page.ids).known:
+                pending, empty_at, joined_end = (offset, page), None, None
+                back = max(1, 2 * back)
+                self.stretch = min(2 * self.stretch, 8) if back > 1 else self.stretch
+                self._lose_patience()
+                continue
+            grew = 0 < self.widest < count
+            fresh = yield from self._hand_on(page)
+            if self.report.limited:
+                return end
+            self.ragged = self.ragged or grew or (fresh and self.short)
+            self.widest = max(self.widest, count)
+            self.short = count < self.widest
+            if fresh:
+                edge, back, confirmed = end, self._overlap(count), 0
+                empty_at = joined_end = pending = None
+            elif empty_at is not None and empty_at <= end and confirmed + 1 >= self._needed():
+                return empty_at
+            elif pending is not None and pending[0] == end:
+                # The page in front of it joins and ends where it begins, so it joins too.
+                yield from self._hand_on(pending[1])
+                edge, back = end + len(pending[1].ids), 0
+                empty_at = joined_end = pending = None
+                if self.report.limited:
+                    return edge
+            else:
+                confirmed += empty_at is not None and empty_at <= end
+                if page.ids == last_ids and not offset_checked and self.steady:
+                    offset_checked = True
+                    if (yield from self._offset_is_ignored(page)):
+                        return count
+                # A short page is probably the last: look behind it. A full one is not: go on.
+                edge, back = end, 0 if self.short else self._overlap(count)
+                empty_at, joined_end, pending = None, end, None
+            last_ids = page.ids
+
+    def _needed(self) -> int:
+        return _CONFIRMATIONS_IF_RAGGED if self.ragged else 1
+
+    def _overlap(self, count: int) -> int:
+        """Return how many rows of a page of ``count`` the next window shows again; always leaves room for progress."""
+        return min(self.stretch * max(1, count // 10), max(count // 2, 1), count - 1) if count else 1
+
+    def _lose_patience(self) -> None:
+        """Count an answer that brought nothing; too many in a row would be an endless hunt."""
+        self.idle += 1
+        if self.idle > _PATIENCE + 2 * len(self.ledger) // max(1, self.widest):
+            raise CohereListingError(
+                f"The list of datasets changes faster than it can be read: {self.idle} pages in a row brought "
+                f"nothing new after {len(self.ledger)} rows, and yet the end did not come."
+            )
+
+    def _offset_is_ignored(self, page: P) -> Steps[P, bool]:
+        """Find out why two offsets gave the same page.
+
+        :returns: whether the server does not page at all, so that this page is the whole list.
+        :raises CohereListingError: if it pages by ``limit`` but not by ``offset``.
+        """
+        far = yield from self._fetch(2 * len(self.ledger) + 1000)
+        if far.ids != page.ids:
+            return False  # Rows came in at the head just as fast as we advanced.
+        one = yield from self._fetch(0, size=1)
+        if len(one.ids) > 1 or len(page.ids) == 1:
+            self.report.note("The server ignores limit and offset; its one answer was taken as the whole list.")
+            return True
+        raise CohereListingError(
+            f"The server ignores offset: it repeats its first page of {len(page.ids)} datasets, so what comes "
+            "behind that page cannot be read."
+        )
+
+    def _reread_head(self) -> Steps[P, None]:
+        offset = 0
+        while True:
+            page = yield from self._fetch(offset)
+            offset += len(page.ids)
+            if not (yield from self._hand_on(page)) or self.report.limited:
+                return
+
+    def _exhaust(self) -> Steps[P, None]:
+        """Make whole passes until nothing new comes."""
+        quiet = 0
+        last_length: int | None = None
+        for _ in range(_MAX_PASSES):
+            ids: set[str | None] = set()
+            length = news = self.idle = 0
+            while True:
+                page = yield from self._fetch(length)
+                if not page.ids:
+                    break
+                length += len(page.ids)
+                ids.update(page.ids)
+                news += yield from self._hand_on(page)
+                if self.report.limited:
+                    return
+            quiet = 0 if news else quiet + 1
+            # As many different rows as positions, twice, and none of them new: nobody can be missing.
+            if quiet and ((length == len(ids) and length == last_length) or quiet >= _QUIET_PASSES):
+                return
+            last_length = length
+        self.report.complete = False
+        self.report.note(
+            f"The order of the list changed from page to page, and {_MAX_PASSES} readings of the whole list each "
+            "brought new rows."
+        )

@@ -1,0 +1,257 @@
+"""Which outcome is worth another try, and how long to wait before it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+from airflow_provider_cohere_datasets.core import errors
+from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from airflow_provider_cohere_datasets.core.account import RequestPolicy
+
+T = TypeVar("T")
+
+_MAX_REDIRECTS = 5
+_MAX_MESSAGE = 1000
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+#: gRPC's words behind the gateway: "received message larger than max (5242880 vs. 4194304)".
+_TOO_LARGE = re.compile(r"message (is )?(larger|too large|exceeds|size)|larger than max|response too large", re.I)
+_MONTH = re.compile(r"\bmonth", re.I)
+_LIMIT = re.compile(r"(?<!rate )\blimit\b", re.I)
+
+
+def exchange(
+    call: Call,
+    read: Callable[[Call, Reply], T],
+    policy: RequestPolicy,
+    *,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> Flow[T]:
+    """Send a call until its answer can be read, or until trying again is pointless.
+
+    :param call: the call.
+    :param read: reads the answer; may raise :class:`~.errors.CohereUnexpectedAnswerError`, which is transient.
+    :param policy: how often to try and how long to wait.
+    :param uniform: where the jitter comes from.
+    :raises CohereDatasetsError: the last error, with the number of tries in it.
+    """
+    tries = redirects = 0
+    while True:
+        outcome = yield call
+        tries += 1
+        try:
+            reply = answered(call, outcome)
+            if not 300 <= reply.status < 400:
+                return read(call, reply)
+            redirects += 1
+            call = redirected(call, reply, redirects)
+            continue
+        except errors.CohereDatasetsError as error:
+            error.tries = tries
+            unknown = None if call.repeatable else _unknown_fate(call, outcome, error)
+            if unknown is not None:
+                raise unknown from error
+            if error.permanent or tries - redirects >= policy.max_tries:
+                raise
+            delay = _delay(error, tries - redirects, policy, uniform)
+        yield Pause(delay)
+
+
+def answered(call: Call, outcome: object) -> Reply:
+    """Return the reply if it is a success or a redirect, and raise what it means if not."""
+    if isinstance(outcome, TransportFailure):
+        raise errors.CohereTransportError(
+            f"Could not {call.operation}: {call.method} {call.path}: {outcome.reason}.",
+            dataset_id=call.dataset_id,
+            method=call.method,
+            path=call.path,
+        )
+    if not isinstance(outcome, Reply):
+        raise TypeError(f"a driver must answer a call with a reply or a failure, not {outcome!r:.60}")
+    if not 200 <= outcome.status < 400:
+        raise error_for(call, outcome)
+    return outcome
+
+
+def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
+    """Return the error that a reply's status means. The status decides; the body only explains."""
+    error_id, message = _explanation(reply)
+    listing = call.path == "/v1/datasets" and call.method == "GET"
+    kind, what = _kind(reply.status, message, listing=listing)
+    subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"
+    sentence = what.format(subject=subject, operation=call.operation)
+    said = f": {message}" if message else "."
+    return kind(
+        f"{sentence} {call.method} {call.path} answered {reply.status}{said}",
+        dataset_id=call.dataset_id,
+        status=reply.status,
+        method=call.method,
+        path=call.path,
+        error_id=error_id,
+        retry_after=retry_after(reply.headers, reply.received_at),
+    )
+
+
+def _kind(status: int, message: str, *, listing: bool) -> tuple[type[errors.CohereApiError], str]:
+    if status in {401, 498}:
+        return errors.CohereAuthenticationError, "Cohere refuses the API key."
+    if status == 402:
+        return errors.CoherePermissionError, "Cohere asks for payment before it would {operation}."
+    if status == 403:
+        return errors.CoherePermissionError, "The API key may not {operation}."
+    if status == 404:
+        return errors.CohereDatasetNotFoundError, "Cohere does not know {subject}."
+    if listing and (status == 413 or (status in {400, 422} and _LIMIT.search(message))):
+        return errors.CoherePageTooLargeError, "The page of the list is too large."
+    if status == 429:
+        if listing and _TOO_LARGE.search(message):
+            return errors.CoherePageTooLargeError, "The page of the list is too large."
+        if _MONTH.search(message):
+            return errors.CohereQuotaError, "The monthly quota of the API key is used up."
+        return errors.CohereRateLimitError, "Too many requests."
+    if status in {408, 499} or (status >= 500 and status != 501):
+        return errors.CohereServerError, "Cohere could not {operation} just now."
+    return errors.CohereInvalidRequestError, "Cohere refuses to {operation}."
+
+
+def _explanation(reply: Reply) -> tuple[str | None, str]:
+    """Return the server's error id and its message, cut, on one line."""
+    text, error_id = reply.body[: 16 * _MAX_MESSAGE].decode("utf-8-sig", "replace"), None
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        if "<" in text[:200]:  # A proxy's HTML page explains nothing to a person who reads a log.
+            text = ""
+    else:
+        if isinstance(value, dict):
+            error_id = str(value["id"])[:100] if isinstance(value.get("id"), str) else None
+            text = next((value[key] for key in ("message", "error", "detail") if isinstance(value.get(key), str)), "")
+    text = _UNPRINTABLE.sub(" ", text).strip()
+    return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
+
+
+def retry_after(headers: Mapping[str, str], received_at: float) -> float | None:
+    """Return the seconds that a server asks to wait, or ``None``.
+
+    ``retry-after-ms`` wins over ``Retry-After``, which may be seconds, with or without a fraction, or an HTTP date;
+    a date is measured against the server's own ``Date``, so a wrong clock on either side does not matter.
+
+    :param headers: the reply's headers, names in lower case.
+    :param received_at: seconds since 1970, for a server that sends no ``Date``.
+    """
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,12}(\.\d{0,9})?", value):
+            return float(value) / unit
+    until = _http_date(headers.get("retry-after"))
+    if until is None:
+        return None
+    now = _http_date(headers.get("date"))
+    return max(0.0, until.timestamp() - (now.timestamp() if now else received_at))
+
+
+def _http_date(value: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(value) if value else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def redirected(call: Call, reply: Reply, count: int) -> Call:
+    """Return the call that a redirect asks for: only below the same base URL, and never an upload.
+
+    :param call: the call that was redirected.
+    :param reply: the redirect.
+    :param count: redirects so far, this one included.
+    :raises CohereRedirectError: if it is not followed.
+    """
+    location = reply.headers.get("location", "")
+    base = reply.url[: len(reply.url) - len(call.target)]
+    try:
+        target = urljoin(reply.url, location)
+        same = _origin(target) == _origin(base)
+    except ValueError:
+        target, same = "", False
+    parts = urlsplit(target) if same else urlsplit("")
+    prefix = urlsplit(base).path
+    if call.method == "GET":
+        followed = reply.status in {301, 302, 303, 307, 308}
+    else:  # 301 to 303 would turn a DELETE into a GET.
+        followed = call.repeatable and reply.status in {307, 308}
+    if not (location and same and followed and count <= _MAX_REDIRECTS and parts.path.startswith(f"{prefix}/")):
+        where = "to another place" if not same else "in a loop" if count > _MAX_REDIRECTS else "in a way"
+        raise errors.CohereRedirectError(
+            f"Could not {call.operation}: {call.method} {call.path} was redirected {where} that is not followed "
+            f"(status {reply.status}, to {_shown(target) if location else 'nowhere'}). "
+            "Check the base URL in the connection's host.",
+            dataset_id=call.dataset_id,
+            status=reply.status,
+            method=call.method,
+            path=call.path,
+        )
+    query = tuple(parse_qsl(parts.query, keep_blank_values=True))
+    return replace(call, path=parts.path.removeprefix(prefix), query=query)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _shown(url: str) -> str:
+    """Return scheme and host of a URL: its path and query may hold secrets."""
+    parts = urlsplit(url)
+    return _UNPRINTABLE.sub(" ", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:100]
+
+
+def _unknown_fate(call: Call, outcome: object, error: errors.CohereDatasetsError) -> Exception | None:
+    """Return an error if nobody can tell whether a call that must not be repeated took effect."""
+    if isinstance(error, errors.CohereRateLimitError) or error.permanent:
+        return None  # The server refused it.
+    if isinstance(outcome, TransportFailure) and not outcome.sent:
+        return None  # It never reached the server.
+    unknown = errors.CohereUploadUnknownError(
+        f"{error.message} It is not known whether this took effect, so it was not repeated.",
+        dataset_id=error.dataset_id,
+        status=error.status,
+        method=call.method,
+        path=call.path,
+        error_id=error.error_id,
+        retry_after=error.retry_after,
+    )
+    unknown.tries = error.tries
+    return unknown
+
+
+def _delay(
+    error: errors.CohereDatasetsError,
+    tries: int,
+    policy: RequestPolicy,
+    uniform: Callable[[float, float], float],
+) -> float:
+    """Return the seconds before the next try: what the server asks for, plus full jitter of our own.
+
+    :raises CohereDatasetsError: the same error, if the server asks for more than the policy allows.
+    """
+    ceiling = min(policy.backoff_max, policy.backoff_base * 2.0 ** min(tries - 1, 30))
+    jitter = uniform(0.0, ceiling)
+    if error.retry_after is None:
+        return jitter
+    if error.retry_after > policy.max_retry_after:
+        error.message = (
+            f"{error.message.rstrip('.')}. The server asked to wait {error.retry_after:g} s, more than the "
+            f"{policy.max_retry_after:g} s of max_retry_after."
+        )
+        raise error
+    # A little jitter on top keeps many tasks that were told the same second from coming back together.
+    return error.retry_after + min(jitter, 1.0)

@@ -1,0 +1,1 @@
+"""The hook: a connection's way into the Datasets API."""

@@ -1,0 +1,296 @@
+"""The hook for Cohere's Datasets API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_cohere_datasets.core import calls
+from airflow_provider_cohere_datasets.core.account import Account
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereDatasetsError
+from airflow_provider_cohere_datasets.core.filters import ListFilters
+from airflow_provider_cohere_datasets.core.new_dataset import NewDataset
+from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, list_pages
+from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+    from datetime import datetime
+
+    from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
+
+    from airflow_provider_cohere_datasets.core.calls import Call, Flow, Reply
+    from airflow_provider_cohere_datasets.core.models import Dataset
+    from airflow_provider_cohere_datasets.core.paging import ListReport, Page
+    from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
+    from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
+
+    P = TypeVar("P", bound=Page)
+
+T = TypeVar("T")
+
+
+class CohereDatasetsHook(BaseHook):
+    """Talks to Cohere's Datasets API (``/v1/datasets``).
+
+    Every method raises the errors of :mod:`airflow_provider_cohere_datasets.core.errors`; the permanent ones are also
+    ``AirflowFailException``, so Airflow does not retry a task that cannot succeed.
+
+    :param conn_id: a connection of type ``cohere_datasets`` or ``cohere``: the API key is its password, the base URL
+        its host (Cohere's production if empty). Nothing is read from ``CO_API_KEY`` or ``CO_API_URL``.
+    :param request_policy: values of :class:`~airflow_provider_cohere_datasets.core.account.RequestPolicy` by name, for
+        example ``{"max_tries": 3, "total_timeout": 30}``; they win over those in the connection's extra.
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "cohere_default"
+    conn_type = "cohere_datasets"
+    hook_name = "Cohere Datasets"
+
+    def __init__(self, conn_id: str = default_conn_name, *, request_policy: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.request_policy = request_policy
+        self._transport: BlockingTransport | None = None
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return the connection form for Airflow below 3.2, which does not read it from the provider's metadata."""
+        from airflow_provider_cohere_datasets.get_provider_info import UI_FIELD_BEHAVIOUR
+
+        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
+
+    def account_of(self, connection: Connection) -> Account:
+        """Return the key, the base URL and the policy of a connection.
+
+        :param connection: the connection, however it was fetched.
+        :raises CohereInputError: if it is not usable; the message names the field.
+        """
+        return Account.of(
+            conn_id=self.conn_id,
+            host=connection.host,
+            password=connection.password,
+            schema=connection.schema,
+            port=connection.port,
+            extra=connection.extra_dejson,
+            overrides=self.request_policy,
+        )
+
+    def get_conn(self) -> BlockingTransport:
+        """Return the transport, which is made once for a hook.
+
+        :raises CohereInputError: if the connection is not usable.
+        :raises AirflowNotFoundException: if it does not exist.
+        """
+        if self._transport is None:
+            from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
+
+            with airflow_errors():
+                self._transport = BlockingTransport(self.account_of(self.get_connection(self.conn_id)))
+        return self._transport
+
+    async def get_async_conn(self) -> NonblockingTransport:
+        """Return a new transport for the running event loop; close it with ``async with``.
+
+        :raises CohereInputError: if the connection is not usable.
+        :raises AirflowNotFoundException: if it does not exist.
+        """
+        import asyncio
+
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        connection = await get_async_connection(self.conn_id, hook=self)
+
+        def build() -> NonblockingTransport:
+            # Imports the HTTP library and reads the certificates: too slow for an event loop that others share.
+            from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
+
+            return NonblockingTransport(self.account_of(connection))
+
+        with airflow_errors():
+            return await asyncio.to_thread(build)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run one of core's flows on this connection.
+
+        :raises CohereDatasetsError: whatever the flow raises, in Airflow's terms.
+        """
+        transport = self.get_conn()
+        with airflow_errors(self.conn_id):
+            return transport.run(flow)
+
+    def _exchange(self, build: Callable[[], Call], read: Callable[[Call, Reply], T]) -> T:
+        with airflow_errors():
+            call = build()  # Bad input is found before the connection is even looked at.
+        return self.run(exchange(call, read, self.get_conn().account.policy))
+
+    def stream_pages(
+        self,
+        read: Callable[[Call, Reply], P],
+        *,
+        filters: ListFilters,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        limit: int | None = None,
+        require_complete: bool = True,
+    ) -> Generator[P, None, ListReport]:
+        """Yield the pages of the list, decoded by ``read``, and return how the reading went.
+
+        See :func:`airflow_provider_cohere_datasets.core.paging.list_pages` for the parameters and the errors.
+        """
+        transport = self.get_conn()
+        with airflow_errors(self.conn_id):
+            return (
+                yield from transport.stream(
+                    list_pages(
+                        read,
+                        filters=filters,
+                        policy=transport.account.policy,
+                        page_size=page_size,
+                        limit=limit,
+                        require_complete=require_complete,
+                    )
+                )
+            )
+
+    def list_datasets(
+        self,
+        *,
+        dataset_type: str | None = None,
+        validation_status: str | None = None,
+        before: str | datetime | None = None,
+        after: str | datetime | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        limit: int | None = None,
+        require_complete: bool = True,
+    ) -> list[Dataset]:
+        """Return every dataset that matches, each once, however the server pages (``GET /v1/datasets``).
+
+        :param dataset_type: only this type.
+        :param validation_status: only this status: unknown, queued, processing, failed, validated or skipped.
+        :param before: only datasets created before this time; a time without a zone is UTC.
+        :param after: only datasets created at or after this time.
+        :param page_size: rows to ask for at a time.
+        :param limit: rows at the most.
+        :param require_complete: whether a list that cannot be proved complete is an error, or a warning in the log.
+        :raises CohereInputError: for bad arguments, before any request.
+        :raises CohereListingError: if the list cannot be proved complete.
+        """
+        from airflow_provider_cohere_datasets.core.dataset_page import read_page
+
+        with airflow_errors():
+            filters = ListFilters.of(
+                dataset_type=dataset_type, validation_status=validation_status, before=before, after=after
+            )
+        pages = self.stream_pages(
+            read_page, filters=filters, page_size=page_size, limit=limit, require_complete=require_complete
+        )
+        datasets: list[Dataset] = []
+        while True:
+            try:
+                datasets += next(pages).datasets
+            except StopIteration as stop:
+                for note in stop.value.notes:
+                    self.log.warning(note)
+                return datasets
+
+    def get_dataset(self, dataset_id: str) -> Dataset:
+        """Return one dataset (``GET /v1/datasets/{id}``).
+
+        :param dataset_id: its id.
+        :raises CohereInputError: if it cannot be an id, before any request.
+        :raises CohereDatasetNotFoundError: if there is no such dataset.
+        """
+        return self._exchange(lambda: calls.get_dataset(dataset_id), calls.read_dataset)
+
+    def get_usage(self) -> int:
+        """Return the bytes that the organisation stores (``GET /v1/datasets/usage``); the quota is 10 GB."""
+        return self._exchange(calls.get_usage, calls.read_usage)
+
+    def create_dataset(
+        self,
+        *,
+        name: str,
+        dataset_type: str,
+        data: str | ObjectStoragePath,
+        eval_data: str | ObjectStoragePath | None = None,
+        keep_original_file: bool | None = None,
+        skip_malformed_input: bool | None = None,
+        keep_fields: Sequence[str] | None = None,
+        optional_fields: Sequence[str] | None = None,
+        text_separator: str | None = None,
+        csv_delimiter: str | None = None,
+    ) -> str:
+        """Upload a dataset and return its id (``POST /v1/datasets``). An upload is never sent twice.
+
+        :param name: the name, under 50 characters; names may repeat.
+        :param dataset_type: the type, for example ``embed-input``.
+        :param data: a ``.jsonl``, ``.csv`` or ``.txt`` file: a local path or the URL of an object store. It is
+            streamed.
+        :param eval_data: a second file for evaluation.
+        :param keep_original_file: whether Cohere keeps the file as it was uploaded.
+        :param skip_malformed_input: whether rows that do not fit are dropped with a warning.
+        :param keep_fields: fields to keep beside the required ones.
+        :param optional_fields: the same for fields that may be missing.
+        :param text_separator: what separates the entries of a ``.txt`` file.
+        :param csv_delimiter: the one character that separates the columns of a ``.csv`` file.
+        :raises CohereInputError: for bad arguments or files, before any request.
+        :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
+        """
+        from airflow_provider_cohere_datasets.lake.source import upload_of
+
+        def build() -> Call:
+            new = NewDataset.of(
+                name=name,
+                dataset_type=dataset_type,
+                keep_original_file=keep_original_file,
+                skip_malformed_input=skip_malformed_input,
+                keep_fields=keep_fields,
+                optional_fields=optional_fields,
+                text_separator=text_separator,
+                csv_delimiter=csv_delimiter,
+            )
+            uploads = [upload_of("data", data)]
+            if eval_data is not None and eval_data != "":
+                uploads.append(upload_of("eval_data", eval_data))
+            return calls.create_dataset(new.query(), uploads)
+
+        return self._exchange(build, calls.read_created)
+
+    def delete_dataset(self, dataset_id: str, *, ignore_missing: bool = True) -> bool:
+        """Delete a dataset (``DELETE /v1/datasets/{id}``).
+
+        :param dataset_id: its id.
+        :param ignore_missing: whether a dataset that is gone already is fine.
+        :returns: whether there was one to delete.
+        :raises CohereInputError: if it cannot be an id, before any request.
+        :raises CohereDatasetNotFoundError: if it is gone and ``ignore_missing`` is false.
+        """
+        try:
+            self._exchange(lambda: calls.delete_dataset(dataset_id), calls.read_deleted)
+        except CohereDatasetNotFoundError as error:
+            # A 404 after a try whose answer was lost means that the first one did delete it.
+            if error.tries > 1:
+                return True
+            if not ignore_missing:
+                raise
+            return False
+        return True
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check the connection with one free call (``POST /v1/check-api-key``).
+
+        :returns: whether it works, and one sentence for the person who pressed the button.
+        """
+        try:
+            answer = self._exchange(calls.check_api_key, calls.read_key_check)
+        except CohereDatasetsError as error:
+            return False, str(error)
+        except Exception as error:  # The button shows what is returned, so nothing may escape.
+            return False, f"{type(error).__name__}: {error}"
+        if not answer["valid"]:
+            return False, f"Cohere says that the API key of connection {self.conn_id!r} is not valid."
+        organisation = answer.get("organization_id")
+        of = f" of organisation {organisation}" if isinstance(organisation, str) and organisation else ""
+        return True, f"The API key{of} is valid."

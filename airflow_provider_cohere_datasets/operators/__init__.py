@@ -1,0 +1,1 @@
+"""Operators: list, get, usage, create, delete and gate."""

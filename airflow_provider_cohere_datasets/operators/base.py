@@ -1,0 +1,41 @@
+"""What all operators of this provider share: a connection and how patient it is."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class CohereDatasetsOperator(BaseOperator):
+    """The base of the operators.
+
+    :param conn_id: the connection, see :class:`~airflow_provider_cohere_datasets.hooks.datasets.CohereDatasetsHook`.
+    :param request_policy: tries and deadlines that win over the connection's extra, by name.
+    """
+
+    template_fields: tuple[str, ...] = ("conn_id",)
+    ui_color = "#f5f0ea"
+
+    def __init__(
+        self,
+        *,
+        conn_id: str = CohereDatasetsHook.default_conn_name,
+        request_policy: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**with_retry_policy(kwargs))
+        self.conn_id = conn_id
+        self.request_policy = request_policy
+
+    @cached_property
+    def hook(self) -> CohereDatasetsHook:
+        """The hook on the connection."""
+        return CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)

@@ -1,0 +1,1 @@
+"""The two drivers of core's flows: ``blocking`` for tasks, ``nonblocking`` for triggers."""

@@ -1,0 +1,292 @@
+"""Drives flows with requests, for tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from airflow_provider_cohere_datasets.core.account import Account
+    from airflow_provider_cohere_datasets.core.calls import Flow, Outcome
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+_CHUNK = 64 * 1024
+
+
+class BlockingTransport:
+    """Runs flows in the calling thread.
+
+    :param account: the key and the only origin it is sent to.
+    :param sleep: waits some seconds.
+    :param clock: tells a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.account = account
+        self._sleep = sleep
+        self._clock = clock
+        self._session = requests.Session()
+        self._session.headers.clear()
+        self._session.auth = _Bearer(account.api_key)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _DeadlineAdapter(max_retries=0))
+
+    def __enter__(self) -> BlockingTransport:
+        """Return the transport."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow that hands on nothing but its result."""
+        stream: Generator[object, None, T] = self.stream(flow)
+        while True:
+            try:
+                next(stream)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def stream(self, flow: Generator[Call | Pause | P, Outcome, T]) -> Generator[P, None, T]:
+        """Run a flow and yield what it hands on."""
+        outcome: Outcome = None
+        with contextlib.closing(flow):
+            while True:
+                try:
+                    step = flow.send(outcome)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                outcome = None
+                if isinstance(step, Call):
+                    outcome = self.send(step)
+                elif isinstance(step, Pause):
+                    outcome = self._pause(step.seconds)
+                else:
+                    yield step
+
+    def _pause(self, seconds: float) -> float:
+        if seconds > 0:
+            self._sleep(seconds)
+        return self._clock()
+
+    def send(self, call: Call) -> Reply | TransportFailure:
+        """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`."""
+        policy = self.account.policy
+        deadline = policy.upload_timeout if call.uploads else policy.total_timeout
+        started = time.monotonic()
+
+        def failure(reason: str, sent: bool = True) -> TransportFailure:
+            return TransportFailure(reason, sent, time.monotonic() - started)
+
+        with contextlib.ExitStack() as stack:
+            watch = stack.enter_context(_Watch(deadline))
+            try:
+                data = _multipart(call, stack) if call.uploads else None
+                headers = headers_for(self.account)
+                if data is not None:
+                    headers["Content-Type"] = data.content_type
+                response = stack.enter_context(
+                    self._session.request(
+                        call.method,
+                        self.account.base_url + call.target,
+                        headers=headers,
+                        data=data,
+                        stream=True,
+                        allow_redirects=False,
+                        timeout=(min(policy.connect_timeout, deadline), min(policy.read_timeout, deadline)),
+                    )
+                )
+                body = b"".join(_chunks(response))
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+                if watch.expired:
+                    return failure(f"no complete answer within {deadline:g} s", watch.connected)
+                return failure(_reason(error), watch.connected)
+            if watch.expired:
+                return failure(f"no complete answer within {deadline:g} s")
+            if len(body) > MAX_BODY_BYTES:
+                return failure(too_large())
+            return reply_for(
+                self.account, call, response.status_code, response.headers, body, time.monotonic() - started
+            )
+
+
+class _Bearer(AuthBase):
+    """Sets the header; as ``auth`` it also keeps requests from replacing it by a password out of ``.netrc``."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+def _chunks(response: requests.Response) -> Iterator[bytes]:
+    size = 0
+    for chunk in response.iter_content(_CHUNK):
+        yield chunk
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            return
+
+
+def _multipart(call: Call, stack: contextlib.ExitStack) -> Any:
+    """Return a body that is read from its files while it is sent."""
+    from requests_toolbelt import MultipartEncoder
+
+    return MultipartEncoder(
+        fields=[
+            (upload.field, (upload.filename, stack.enter_context(upload.open()), upload.content_type))
+            for upload in call.uploads
+        ]
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Say what happened without the URL, the pool or the key that libraries put into their messages."""
+    for kind, reason in (
+        (requests.exceptions.ConnectTimeout, "the connection could not be made in time"),
+        (requests.exceptions.SSLError, "the TLS connection could not be made"),
+        (requests.exceptions.ProxyError, "the proxy cannot be reached"),
+        (requests.exceptions.Timeout, "the server was silent for too long"),
+        (requests.exceptions.ContentDecodingError, "the answer's compression is broken"),
+        (requests.exceptions.ChunkedEncodingError, "the answer broke off"),
+    ):
+        if isinstance(error, kind):
+            return reason
+    text = repr(error)
+    if "NameResolutionError" in text or "getaddrinfo" in text:
+        return "the host name is not known"
+    if "Connection refused" in text:
+        return "the connection was refused; no server is listening there"
+    return f"the connection failed ({type(error).__name__})"
+
+
+# -- A deadline for the whole request ---------------------------------------------------------------------------------
+# The timeouts of requests limit the silence between two bytes, so a server that drips holds a task for ever. A timer
+# closes the socket under the request instead.
+
+_current = threading.local()
+
+
+class _Watch:
+    """Shuts the connection of the running request down when its time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._connection: HTTPConnection | None = None
+        self._lock = threading.Lock()
+        self.expired = False
+        #: Whether a connection was made, so that the server may have received something.
+        self.connected = False
+
+    def __enter__(self) -> _Watch:
+        _current.watch = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._connection = None
+        _current.watch = None
+
+    def hold(self, connection: HTTPConnection) -> None:
+        """Remember the connection that the request uses; shut it if its time is over already."""
+        with self._lock:
+            self._connection = connection
+            expired = self.expired
+        if expired:
+            self._shut()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._shut()
+
+    def _shut(self) -> None:
+        with self._lock:
+            sock = getattr(self._connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                # Not sock.shutdown(): on a TLS socket that drops the TLS layer under the reading thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Watched:
+    """Mixed into connections: tells the watch of the running request which connection it uses."""
+
+    def connect(self) -> None:
+        watch: _Watch | None = getattr(_current, "watch", None)
+        if watch is not None:
+            watch.hold(cast("HTTPConnection", self))
+        super().connect()  # type: ignore[misc]
+        if watch is not None:
+            watch.connected = True
+            watch.hold(cast("HTTPConnection", self))
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        watch: _Watch | None = getattr(_current, "watch", None)
+        if watch is not None and getattr(self, "sock", None) is not None:
+            watch.connected = True
+            watch.hold(cast("HTTPConnection", self))
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+class _HTTPConnection(_Watched, HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Watched, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """Makes connections that the watch of the running request can shut down, through a proxy too."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return manager

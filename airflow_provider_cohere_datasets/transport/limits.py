@@ -1,0 +1,48 @@
+"""What both drivers do alike with a request and its answer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_cohere_datasets import __version__
+from airflow_provider_cohere_datasets.core.calls import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_cohere_datasets.core.account import Account
+    from airflow_provider_cohere_datasets.core.calls import Call
+
+#: A page of the list is known to stay below about 4 MiB; what is far beyond is not from the API.
+MAX_BODY_BYTES = 256 * 1024 * 1024
+
+
+def headers_for(account: Account) -> dict[str, str]:
+    """Return the headers of every request, without the key."""
+    return {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "User-Agent": f"airflow-provider-cohere-datasets/{__version__}",
+        "X-Client-Name": account.client_name,
+    }
+
+
+def reply_for(
+    account: Account, call: Call, status: int, headers: Mapping[str, str], body: bytes, elapsed: float
+) -> Reply:
+    """Return the reply. A key that the server echoes is taken out here, before anybody can log or store it."""
+    key = account.api_key
+    return Reply(
+        url=account.base_url + call.target,
+        status=status,
+        headers={name.lower(): value.replace(key, "***") for name, value in headers.items()},
+        body=body.replace(key.encode(), b"***"),
+        received_at=time.time(),
+        elapsed=elapsed,
+    )
+
+
+def too_large() -> str:
+    """Return why an answer was not read to its end."""
+    return f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB"

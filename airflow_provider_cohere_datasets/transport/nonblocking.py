@@ -1,0 +1,121 @@
+"""Drives flows with httpx, for triggers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+
+from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from airflow_provider_cohere_datasets.core.account import Account
+    from airflow_provider_cohere_datasets.core.calls import Flow, Outcome
+
+T = TypeVar("T")
+
+
+class NonblockingTransport:
+    """Runs flows in the running event loop; uploads are the blocking transport's business.
+
+    :param account: the key and the only origin it is sent to.
+    :param sleep: waits some seconds.
+    :param clock: tells a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        policy = account.policy
+        self.account = account
+        self._sleep = sleep
+        self._clock = clock
+        self._client = httpx.AsyncClient(
+            follow_redirects=False,
+            headers=headers_for(account),
+            timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),
+        )
+
+    async def __aenter__(self) -> NonblockingTransport:
+        """Return the transport."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its result."""
+        outcome: Outcome = None
+        try:
+            while True:
+                try:
+                    step = flow.send(outcome)
+                except StopIteration as stop:
+                    result: T = stop.value
+                    return result
+                outcome = None
+                if isinstance(step, Call):
+                    outcome = await self.send(step)
+                elif isinstance(step, Pause):
+                    if step.seconds > 0:
+                        await self._sleep(step.seconds)
+                    outcome = self._clock()
+        finally:
+            flow.close()
+
+    async def send(self, call: Call) -> Reply | TransportFailure:
+        """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`."""
+        deadline = self.account.policy.total_timeout
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._exchange(call, started)
+        except TimeoutError:
+            return TransportFailure(f"no complete answer within {deadline:g} s", True, time.monotonic() - started)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            never = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
+            return TransportFailure(_reason(error), not never, time.monotonic() - started)
+
+    async def _exchange(self, call: Call, started: float) -> Reply | TransportFailure:
+        authorization = {"Authorization": f"Bearer {self.account.api_key}"}
+        url = self.account.base_url + call.target
+        async with self._client.stream(call.method, url, headers=authorization) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    return TransportFailure(too_large(), True, time.monotonic() - started)
+        elapsed = time.monotonic() - started
+        return reply_for(self.account, call, response.status_code, response.headers, bytes(body), elapsed)
+
+
+def _reason(error: Exception) -> str:
+    """Say what happened without the URL that libraries put into their messages."""
+    for kind, reason in (
+        (httpx.ConnectTimeout, "the connection could not be made in time"),
+        (httpx.TimeoutException, "the server was silent for too long"),
+        (httpx.DecodingError, "the answer's compression is broken"),
+        (httpx.ProxyError, "the proxy cannot be reached"),
+        (httpx.RemoteProtocolError, "the answer broke off"),
+    ):
+        if isinstance(error, kind):
+            return reason
+    text = str(error)
+    if "Name or service not known" in text or "getaddrinfo" in text or "nodename" in text:
+        return "the host name is not known"
+    if (isinstance(error, httpx.ConnectError) and "attempts failed" in text) or "refused" in text:
+        return "the connection was refused; no server is listening there"
+    return f"the connection failed ({type(error).__name__})"
