@@ -37,7 +37,7 @@ def cohere_dataset_lifecycle() -> None:
     """Upload, wait, gate, start a job, export and read the export."""
     upload = CohereCreateDatasetOperator(
         task_id="upload",
-        name="support-questions-{{ ts_nodash }}",
+        name="support-questions-{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S') }}",
         dataset_type="embed-input",
         data="{{ params.source }}",
         keep_fields=["topic"],
@@ -77,7 +77,7 @@ def cohere_dataset_lifecycle() -> None:
 
     export = CohereDatasetsToParquetOperator(
         task_id="export",
-        output_path="{{ params.lake }}/snapshot_date={{ ds_nodash or 'manual' }}/datasets.parquet",
+        output_path="{{ params.lake }}/snapshot_date={{ (dag_run.logical_date or dag_run.run_after).strftime('%Y-%m-%d') }}/datasets.parquet",
     )
 
     @task

@@ -32,6 +32,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self._rank: dict[str, int | None] = {}
+        #: How many rows have a rank: how far into the list the reading got.
+        self.ranked = 0
 
     def __len__(self) -> int:
         """Return the number of different ids that were read."""
@@ -60,15 +62,21 @@ class Ledger:
     def add(self, ids: Sequence[str | None], sighting: Sighting) -> None:
         """Enter a page's fresh rows.
 
-        Only those behind the last row read before get a rank: rows between known ones came in while we read, and
-        what rank they have among them is not needed.
+        They get a rank if they stand behind the last row read so far, or if no row with a rank is on the page. Rows
+        between those that were read came in meanwhile; what place they have is not needed.
         """
         fresh = set(sighting.fresh)
-        last_known = max((p for p, i in enumerate(ids) if p not in fresh and i in self._rank), default=-1)
+        ranked = [
+            (p, rank) for p, i in enumerate(ids) if p not in fresh and i and (rank := self._rank.get(i)) is not None
+        ]
+        at_the_edge = not ranked or max(rank for _, rank in ranked) == self.ranked - 1
+        last = max((p for p, _ in ranked), default=-1)
         for position in sighting.fresh:
             row_id = ids[position]
             if row_id is not None:
-                self._rank[row_id] = len(self._rank) if position > last_known else None
+                behind = at_the_edge and position > last
+                self._rank[row_id] = self.ranked if behind else None
+                self.ranked += behind
 
 
 def _longest_rise(ranks: Sequence[int]) -> int:

@@ -35,10 +35,13 @@ if TYPE_CHECKING:
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 10_000
-#: A server that invents new rows for ever must not hold us for ever: 50,000 pages of 100 are 5 million datasets.
-MAX_REQUESTS = 50_000
-#: Pages in a row that may bring nothing new before the list counts as changing faster than it can be read.
-_PATIENCE = 60
+#: A server that invents new rows for ever must not hold us for ever: 20,000 pages of 100 are 2 million datasets.
+MAX_REQUESTS = 20_000
+#: A list changes faster than it can be read if each row had to be received so many times, or if it showed so many
+#: times more rows than it has places ...
+_MAX_EFFORT = 8
+#: ... once this many pages went beyond that.
+_PATIENCE = 100
 #: How often the end must show once the server has returned short pages with rows behind them.
 _CONFIRMATIONS_IF_RAGGED = 3
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
@@ -161,7 +164,8 @@ class _Reading(Generic[P]):
         self.report = ListReport()
         self.ledger = Ledger()
         self.requests = 0
-        self.idle = 0  # pages in a row that brought nothing new
+        self.effort = 0  # rows received, an empty page counting as one
+        self.longest = 0  # how long the list was at the least
         self.widest = 0  # rows of the widest page at the present size: what the server can return
         self.stretch = 1  # how much wider than usual windows overlap, because rows vanish quickly
         self.short = False  # whether the last page that joined was shorter than the widest
@@ -198,6 +202,17 @@ class _Reading(Generic[P]):
                 self.widest = 0
                 continue
             self.report.pages += 1
+            self.effort += max(1, len(page.ids))
+            self.longest = max(self.longest, offset + len(page.ids))
+            spare = _PATIENCE * max(1, self.widest)
+            if (
+                self.effort > spare + _MAX_EFFORT * self.ledger.ranked
+                or len(self.ledger) > spare + _MAX_EFFORT * self.longest
+            ):
+                raise CohereListingError(
+                    f"The list of datasets changes faster than it can be read: {self.requests} requests found "
+                    f"{len(self.ledger)} datasets, and yet the end did not come."
+                )
             return page
 
     def _hand_on(self, page: P) -> Steps[P, bool]:
@@ -208,9 +223,7 @@ class _Reading(Generic[P]):
         if None in page.ids:
             self.report.note("Rows without an id were left out.")
         if not seen.fresh:
-            self._lose_patience()
             return False
-        self.idle = 0
         for position in seen.fresh:
             self._watch_time(page.created[position])
         fresh = page if len(seen.fresh) == len(page.ids) else page.take(seen.fresh)
@@ -255,17 +268,15 @@ class _Reading(Generic[P]):
                         return offset
                 empty_at, joined_end, pending = offset, None, None
                 edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
-                self._lose_patience()
                 continue
             if offset > 0 and not self.ledger.look(page.ids).known:
                 pending, empty_at, joined_end = (offset, page), None, None
                 back = max(1, 2 * back)
                 self.stretch = min(2 * self.stretch, 8) if back > 1 else self.stretch
-                self._lose_patience()
                 continue
             grew = 0 < self.widest < count
             fresh = yield from self._hand_on(page)
-            if self.report.limited:
+            if self.report.limited or not self.steady:
                 return end
             self.ragged = self.ragged or grew or (fresh and self.short)
             self.widest = max(self.widest, count)
@@ -284,7 +295,7 @@ class _Reading(Generic[P]):
                     return edge
             else:
                 confirmed += empty_at is not None and empty_at <= end
-                if page.ids == last_ids and not offset_checked and self.steady:
+                if page.ids == last_ids and not offset_checked:
                     offset_checked = True
                     if (yield from self._offset_is_ignored(page)):
                         return count
@@ -299,15 +310,6 @@ class _Reading(Generic[P]):
     def _overlap(self, count: int) -> int:
         """Return how many rows of a page of ``count`` the next window shows again; always leaves room for progress."""
         return min(self.stretch * max(1, count // 10), max(count // 2, 1), count - 1) if count else 1
-
-    def _lose_patience(self) -> None:
-        """Count an answer that brought nothing; too many in a row would be an endless hunt."""
-        self.idle += 1
-        if self.idle > _PATIENCE + 2 * len(self.ledger) // max(1, self.widest):
-            raise CohereListingError(
-                f"The list of datasets changes faster than it can be read: {self.idle} pages in a row brought "
-                f"nothing new after {len(self.ledger)} rows, and yet the end did not come."
-            )
 
     def _offset_is_ignored(self, page: P) -> Steps[P, bool]:
         """Find out why two offsets gave the same page.
@@ -341,7 +343,7 @@ class _Reading(Generic[P]):
         last_length: int | None = None
         for _ in range(_MAX_PASSES):
             ids: set[str | None] = set()
-            length = news = self.idle = 0
+            length = news = self.effort = 0
             while True:
                 page = yield from self._fetch(length)
                 if not page.ids:

@@ -158,7 +158,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
     def _log_changes(self, seen: Mapping[str, Observation]) -> None:
         for dataset_id, observation in seen.items():
             before = self._last.get(dataset_id)
-            if before is None or before.status != observation.status:
+            if observation.status and (before is None or before.status != observation.status):
                 self.log.info("Dataset %s is %s.", dataset_id, observation.status)
         self._last = dict(seen)
 

@@ -1,0 +1,181 @@
+"""The HTTP face of the emulator."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import PurePath
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
+
+from airflow_provider_cohere_datasets.emulator.answers import dataset_answer, without_zero_values
+from airflow_provider_cohere_datasets.emulator.queries import CreateQuery, ListQuery
+from airflow_provider_cohere_datasets.emulator.rows import FORMATS
+from airflow_provider_cohere_datasets.emulator.settings import EmulatorSettings
+from airflow_provider_cohere_datasets.emulator.signing import UrlSigner
+from airflow_provider_cohere_datasets.emulator.store import Store, StoredDataset
+from airflow_provider_cohere_datasets.emulator.validation import UploadedFile, validate
+
+
+def create_app(settings: EmulatorSettings, store: Store) -> FastAPI:
+    """
+    Make the application: the Datasets API and the downloads.
+
+    The routes are plain functions: FastAPI runs them in worker threads, and no file ever blocks the loop.
+
+    :param settings: the settings.
+    :param store: the datasets.
+    """
+    # No redirects and no documentation pages: whatever is not the API is a 404 in the shape of the API.
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.exception_handler(StarletteHTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_parameter_error)
+    app.exception_handler(Exception)(_server_error)
+    signer = UrlSigner(store.signing_secret, settings.clock, settings.url_lifetime_seconds)
+    app.include_router(_api_routes(settings, store, signer))
+    app.include_router(_download_routes(store, signer))
+    return app
+
+
+def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> APIRouter:
+    api = APIRouter(prefix="/v1", dependencies=[Depends(_key_check(settings.api_keys))])
+
+    def describe(request: Request, dataset: StoredDataset) -> dict[str, Any]:
+        def sign(dataset_id: str, file: str) -> str:
+            path = f"/storage/{store.organization_id}/{store.user_id}/{dataset_id}/{file}"
+            return f"{str(request.base_url).rstrip('/')}{path}?{signer.query(path)}"
+
+        return dataset_answer(dataset, sign)
+
+    @api.post("/check-api-key")
+    def check_api_key() -> JSONResponse:
+        owner = {"organization_id": store.organization_id, "owner_id": store.user_id}
+        return JSONResponse({"valid": True, **owner})
+
+    @api.post("/datasets")
+    def create(
+        query: Annotated[CreateQuery, Query()],
+        data: UploadFile | None = None,
+        eval_data: UploadFile | None = None,
+    ) -> JSONResponse:
+        query.check()
+        uploads = [_uploaded("data", data)]
+        if eval_data is not None:
+            uploads.append(_uploaded("eval_data", eval_data))
+        size_bytes = sum(upload.size_bytes for upload in uploads)
+        if size_bytes > settings.max_dataset_bytes:
+            raise HTTPException(400, f"a dataset may have {settings.max_dataset_bytes} bytes, not {size_bytes}")
+        if store.usage_bytes() + size_bytes > settings.max_organization_bytes:
+            raise HTTPException(400, f"over capacity: {settings.max_organization_bytes} bytes for an organization")
+        dataset_id = store.new_id(query.name)
+        # Checked here and now: what the clock reveals later must not depend on how busy this machine is.
+        verdict = validate(dataset_id, query.type, uploads, query.options(), store.folder(dataset_id))
+        created_us = store.now_us()
+        queued, processing, settled = settings.phases_us(created_us)
+        dataset = StoredDataset(
+            id=dataset_id,
+            name=query.name,
+            dataset_type=query.type,
+            created_us=created_us,
+            queued_us=queued,
+            processing_us=processing,
+            settled_us=settled,
+            outcome=verdict.outcome,
+            stored_bytes=verdict.stored_bytes,
+            contents=verdict.contents,
+            findings=verdict.findings,
+        )
+        store.add([dataset])
+        return JSONResponse({"id": dataset_id})
+
+    @api.get("/datasets")
+    def list_datasets(request: Request, query: Annotated[ListQuery, Query()]) -> JSONResponse:
+        limit = min(query.limit or settings.page_size, settings.page_cap)
+        page = store.page(query.filter(), limit, query.offset)
+        return JSONResponse({"datasets": [describe(request, dataset) for dataset in page]})
+
+    @api.get("/datasets/usage")
+    def usage() -> JSONResponse:
+        return JSONResponse(without_zero_values({"organization_usage": store.usage_bytes()}))
+
+    @api.get("/datasets/{dataset_id}")
+    def get(request: Request, dataset_id: str) -> JSONResponse:
+        dataset = store.find(dataset_id)
+        if dataset is None:
+            raise HTTPException(404, f'dataset "{dataset_id}" not found')
+        return JSONResponse({"dataset": describe(request, dataset)})
+
+    @api.delete("/datasets/{dataset_id}")
+    def delete(dataset_id: str) -> JSONResponse:
+        if not store.remove(dataset_id):
+            raise HTTPException(404, f'dataset "{dataset_id}" not found')
+        return JSONResponse({})
+
+    return api
+
+
+def _download_routes(store: Store, signer: UrlSigner) -> APIRouter:
+    downloads = APIRouter()
+
+    @downloads.get("/storage/{organization_id}/{user_id}/{dataset_id}/{file}")
+    def download(request: Request, dataset_id: str, file: str) -> FileResponse:
+        if "authorization" in request.headers:
+            # Object stores take one proof of identity, not two; and a key that got here has leaked.
+            raise HTTPException(400, "a signed URL must not be sent an Authorization header")
+        expires, nonce, signature = (request.query_params.get(name, "") for name in ("Expires", "Nonce", "Signature"))
+        if not signer.accepts(request.url.path, expires, nonce, signature):
+            raise HTTPException(403, "the signature is wrong or has expired")
+        if store.find(dataset_id) is None:
+            raise HTTPException(404, "the file is gone")
+        return FileResponse(store.folder(dataset_id) / file, media_type="application/octet-stream")
+
+    return downloads
+
+
+def _uploaded(field: str, upload: UploadFile | None) -> UploadedFile:
+    if upload is None or not upload.size:
+        raise HTTPException(400, f"{field} must be a file that is not empty")
+    name = upload.filename or field
+    suffix = PurePath(name).suffix.lower() or ".jsonl"
+    if suffix not in FORMATS:
+        raise HTTPException(400, f'{field} "{name}" must be one of {", ".join(FORMATS)}')
+    return UploadedFile(name, suffix, upload.file, upload.size)
+
+
+def _key_check(api_keys: tuple[str, ...]) -> Callable[[Request], Awaitable[None]]:
+    accepted = [key.encode() for key in api_keys]
+
+    async def check_key(request: Request) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise HTTPException(401, "no api key supplied")
+        offered = key.strip().encode()
+        if not any(secrets.compare_digest(offered, right) for right in accepted):
+            raise HTTPException(401, "invalid api token")
+
+    return check_key
+
+
+def _error(status: int, message: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"id": str(uuid.uuid4()), "message": message}, status, headers)
+
+
+async def _http_error(request: Request, error: StarletteHTTPException) -> JSONResponse:
+    if isinstance(error.__cause__, ClientDisconnect):
+        return _error(499, "the client closed the request before the upload was complete")
+    return _error(error.status_code, str(error.detail), error.headers)
+
+
+async def _parameter_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    complaints = (f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+    return _error(422, "; ".join(complaints))
+
+
+async def _server_error(request: Request, error: Exception) -> JSONResponse:
+    return _error(500, "internal server error")

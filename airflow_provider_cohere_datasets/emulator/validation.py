@@ -1,0 +1,177 @@
+"""The validation of an upload: from the files as they came to the parts that are served."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import fastavro
+
+from airflow_provider_cohere_datasets.emulator.dataset_types import RecordShape
+from airflow_provider_cohere_datasets.emulator.metrics import SPLITS, FinetuneTally
+from airflow_provider_cohere_datasets.emulator.rows import BadFile, BadRow, read_rows
+
+_SAMPLE_ROWS = 3
+_WARNINGS_SPELT_OUT = 100
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """
+    One file of an upload.
+
+    :param name: the file name that the client gave.
+    :param suffix: one of :data:`rows.FORMATS`.
+    :param file: its content, spooled to disk.
+    :param size_bytes: its length in bytes.
+    """
+
+    name: str
+    suffix: str
+    file: BinaryIO
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    How an upload is to be read, and what is to be kept of it.
+
+    :param shape: what its records look like.
+    :param skip_malformed_input: drop bad rows with a warning where one would fail the dataset.
+    :param keep_original_file: store the files as they came, too.
+    :param csv_delimiter: the character between the cells of a ``.csv`` file.
+    :param text_separator: the text between the entries of a ``.txt`` file.
+    """
+
+    shape: RecordShape
+    skip_malformed_input: bool = False
+    keep_original_file: bool = False
+    csv_delimiter: str = ","
+    text_separator: str = "\n"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What came of a validation.
+
+    :param outcome: ``validated`` or ``failed``.
+    :param contents: what the API shows from ``processing`` on: schema, fields, parts.
+    :param findings: what it shows from the verdict on: error, warnings, metrics.
+    :param stored_bytes: what the dataset takes up.
+    """
+
+    outcome: str
+    contents: dict[str, Any] = field(default_factory=dict)
+    findings: dict[str, Any] = field(default_factory=dict)
+    stored_bytes: int = 0
+
+
+class _Intake:
+    """Hands the good rows of one file on, as records, and keeps account of them."""
+
+    def __init__(self, split: str, upload: UploadedFile, options: Options, tally: FinetuneTally) -> None:
+        self._split = split
+        self._upload = upload
+        self._options = options
+        self._tally = tally
+        self._place = "" if split == "train" else "eval_data "
+        self.num_rows = 0
+        self.num_dropped = 0
+        self.samples: list[str] = []
+        self.warnings: list[str] = []
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        options = self._options
+        rows = read_rows(
+            self._upload.file,
+            self._upload.suffix,
+            csv_delimiter=options.csv_delimiter,
+            text_separator=options.text_separator,
+        )
+        for line, row in rows:
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                record = options.shape.record(row)
+            except (BadRow, RecursionError) as error:
+                self._drop(f"{self._place}line {line}: {error}")
+                continue
+            self.num_rows += 1
+            self._tally.add(self._split, record)
+            if len(self.samples) < _SAMPLE_ROWS:
+                self.samples.append(json.dumps(record, ensure_ascii=False))
+            yield record
+        if not self.num_rows:
+            first = f"; {self.warnings[0]}" if self.warnings else ""
+            raise BadFile(f"{self._place}line 1: the file has no valid rows{first}")
+        if self.num_dropped > len(self.warnings):
+            self.warnings.append(f"{self._place}{self.num_dropped - len(self.warnings)} more rows were dropped")
+
+    def _drop(self, message: str) -> None:
+        if not self._options.skip_malformed_input:
+            raise BadFile(message)
+        self.num_dropped += 1
+        if len(self.warnings) < _WARNINGS_SPELT_OUT:
+            self.warnings.append(message)
+
+
+def validate(
+    dataset_id: str, dataset_type: str, uploads: Sequence[UploadedFile], options: Options, folder: Path
+) -> Verdict:
+    """
+    Check every row of an upload and write what is kept of it to Avro files.
+
+    :param dataset_id: the dataset, which the ids of its parts are derived from.
+    :param dataset_type: its type.
+    :param uploads: the training file and, if there is one, the evaluation file.
+    :param options: how to read them.
+    :param folder: where the parts are written to; it is created, and gone again when the upload fails.
+    :return: the verdict; a failure names the line.
+    """
+    schema = fastavro.parse_schema(options.shape.schema)
+    tally = FinetuneTally(dataset_type)
+    parts: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    stored_bytes = 0
+    folder.mkdir(parents=True)
+    try:
+        for index, (split, upload) in enumerate(zip(SPLITS, uploads, strict=False)):
+            intake = _Intake(split, upload, options, tally)
+            path = folder / f"part-{index}.avro"
+            with path.open("wb") as target:
+                fastavro.writer(target, schema, intake)
+            part: dict[str, Any] = {
+                "id": f"{dataset_id}-part-{index}",
+                "name": upload.name,
+                "file": path.name,
+                "index": index,
+                "size_bytes": path.stat().st_size,
+                "num_rows": intake.num_rows,
+                "samples": intake.samples,
+            }
+            stored_bytes += part["size_bytes"]
+            if options.keep_original_file:
+                part["original_file"] = f"original-{index}{upload.suffix}"
+                upload.file.seek(0)
+                with (folder / part["original_file"]).open("wb") as target:
+                    shutil.copyfileobj(upload.file, target)
+                stored_bytes += upload.size_bytes
+            parts.append(part)
+            warnings += intake.warnings
+    except BadFile as error:
+        shutil.rmtree(folder)
+        return Verdict("failed", findings={"validation_error": str(error)})
+    contents = {
+        "schema": json.dumps(options.shape.schema),
+        "required_fields": options.shape.required_fields,
+        "preserve_fields": options.shape.preserve_fields,
+        "dataset_parts": parts,
+    }
+    findings = {"validation_warnings": warnings, "metrics": tally.answer()}
+    return Verdict("validated", contents, findings, stored_bytes)

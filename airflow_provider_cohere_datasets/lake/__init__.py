@@ -1,0 +1,1 @@
+"""What lands in the data lake, and how it gets there."""

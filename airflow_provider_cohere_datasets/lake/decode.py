@@ -1,0 +1,252 @@
+"""From the bytes of one answer to rows in the export's schema.
+
+The fast path lets pyarrow read the whole page against the schema, without a Python object for a row. It refuses what
+it cannot take exactly (a number as a text, ``1e3``, a fraction, 2^63, digits below a microsecond, a lone surrogate, a
+repeated key, a wrong container), and what it would take but differently is looked for afterwards. A page that it does
+not take goes row by row through the models, which give ``None`` for a value they cannot read, and say so. Both paths
+give the same table.
+
+Two defaults hold on both: a part without an index is part 0, and a dataset without a status is ``unknown``, because
+the API leaves zero values out. Everything else that is left out is null.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from airflow_provider_cohere_datasets.core import calls
+from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerError
+from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
+from airflow_provider_cohere_datasets.lake.pages import DecodedPage
+from airflow_provider_cohere_datasets.lake.parts import PartUrls, shaped
+from airflow_provider_cohere_datasets.lake.schema import DATASET, RAW_FIELD, TIME
+
+if TYPE_CHECKING:
+    from airflow_provider_cohere_datasets.core.calls import Call, Reply
+
+OnBadRow = Literal["keep", "fail"]
+
+_ANSWER = pj.ParseOptions(
+    explicit_schema=pa.schema({"datasets": pa.list_(DATASET)}), unexpected_field_behavior="ignore"
+)
+#: Anything but an object is not for pyarrow: a bare ``null`` makes it crash.
+_OBJECT = re.compile(rb"[ \t\r\n]*\{")
+_FIRST = pa.scalar(datetime.min, pa.timestamp("us")).cast(TIME)
+_LAST = pa.scalar(datetime.max, pa.timestamp("us")).cast(TIME)
+#: Longer numbers are far beyond 64 bits, and slow to read.
+_MAX_DIGITS = 40
+
+
+class Decoder:
+    """Decodes the answers of one export; what :func:`~.core.paging.list_pages` calls ``read``.
+
+    :param part_urls: ``strip`` removes the signature from part URLs, ``drop`` the whole URL, ``keep`` nothing.
+    :param include_samples: whether sample rows land.
+    :param keep_raw: whether each row also lands as it came, in ``_raw``; costs a second reading of the page.
+    :param on_bad_row: ``fail`` makes a row without a readable id an error; other bad rows are the caller's business.
+    """
+
+    def __init__(
+        self,
+        *,
+        part_urls: PartUrls = "strip",
+        include_samples: bool = True,
+        keep_raw: bool = False,
+        on_bad_row: OnBadRow = "keep",
+    ) -> None:
+        self.part_urls = part_urls
+        self.include_samples = include_samples
+        self.keep_raw = keep_raw
+        self.on_bad_row = on_bad_row
+        #: Answers that came, readable or not.
+        self.answers = 0
+        #: Whether an answer came without the list.
+        self.listless = False
+        self._nameless: set[int] = set()
+
+    @property
+    def rows_without_id(self) -> int:
+        """Rows that had to be left out, because without an id nobody can tell whether they were read before."""
+        return len(self._nameless)
+
+    def __call__(self, call: Call, reply: Reply) -> DecodedPage:
+        """Decode one answer.
+
+        :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
+        :raises CohereBadRowError: if a row has no id and ``on_bad_row`` is ``fail``.
+        """
+        self.answers += 1
+        body = reply.body.removeprefix(codecs.BOM_UTF8)
+        problems: dict[int, list[str]] = {}
+        rows = read_fast(body)
+        if rows is None:
+            rows = self._read_slowly(call, reply, body, problems)
+        rows = shaped(rows, part_urls=self.part_urls, include_samples=self.include_samples)
+        batch = pa.RecordBatch.from_struct_array(rows)
+        if self.keep_raw:
+            from airflow_provider_cohere_datasets.lake.raw import raw_rows
+
+            try:
+                texts = raw_rows(body, part_urls=self.part_urls, include_samples=self.include_samples)
+            except RecursionError:
+                texts = [None] * len(rows)
+                for position in range(len(rows)):
+                    problems.setdefault(position, []).append("its page is nested too deeply for _raw")
+            batch = batch.append_column(RAW_FIELD, pa.array(texts, RAW_FIELD.type))
+        return DecodedPage(batch, problems)
+
+    def _read_slowly(self, call: Call, reply: Reply, body: bytes, problems: dict[int, list[str]]) -> pa.StructArray:
+        values = read_values(body)
+        if values is None:
+            # Raises if the answer is an error or no JSON; else it has no list, which is how the API may say "none".
+            values = calls.read_result(call, reply, "datasets") or []
+            self.listless = True
+        if not isinstance(values, list):
+            raise CohereUnexpectedAnswerError(
+                f"Could not {call.operation}: {call.method} {call.path} answered {reply.status} with datasets that are "
+                f"not a list but a {type(values).__name__}.",
+                status=reply.status,
+                method=call.method,
+                path=call.path,
+            )
+        rows = read_rows(values, problems)
+        for position, row in enumerate(rows):
+            if row.get("id") is None:
+                if self.on_bad_row == "fail":
+                    raise CohereBadRowError(f"A row of the list has no readable id: {problems[position][0]}.")
+                self._nameless.add(hash(repr(values[position])))
+        return pa.array(rows, DATASET)
+
+
+def read_fast(body: bytes) -> pa.StructArray | None:
+    """Read a page with pyarrow, or return ``None`` if that would not be exact."""
+    if not _OBJECT.match(body) or not _is_utf8(body):
+        return None
+    options = pj.ReadOptions(use_threads=False, block_size=len(body) + 1)
+    try:
+        answer = pj.read_json(pa.BufferReader(body), read_options=options, parse_options=_ANSWER)
+    except pa.ArrowException:
+        return None
+    if answer.num_rows != 1 or answer.column("datasets").null_count:
+        return None
+    rows = answer.column("datasets").chunk(0).values
+    return rows if _is_exact(rows) else None
+
+
+def _is_utf8(body: bytes) -> bool:
+    """Return whether the bytes are UTF-8, which pyarrow does not check."""
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_exact(rows: pa.StructArray) -> bool:
+    """Look for what pyarrow takes and the models do not."""
+    ids = rows.field("id")
+    if rows.null_count or ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+        return False
+    for name in ("created_at", "updated_at"):
+        ends = pc.min_max(rows.field(name))
+        if ends["min"].is_valid and not (_FIRST.value <= ends["min"].value and ends["max"].value <= _LAST.value):
+            return False
+    return not _has_null_items(rows)
+
+
+def _has_null_items(array: pa.Array) -> bool:
+    if isinstance(array, pa.ListArray):
+        return array.values.null_count > 0 or _has_null_items(array.values)
+    if isinstance(array, pa.StructArray):
+        return any(_has_null_items(array.field(index)) for index in range(array.type.num_fields))
+    return False
+
+
+def read_values(body: bytes) -> Any:
+    """Read the list of a page into Python values, or return ``None`` if there is none."""
+    try:
+        answer = json.loads(body.decode(), parse_float=_number, parse_int=_integer)
+    except (ValueError, RecursionError):
+        return None
+    values = answer.get("datasets") if isinstance(answer, dict) else None
+    return _storable(values) if _SURROGATE.search(body) else values
+
+
+#: How JSON writes a surrogate; where there is none of these, there is no lone one either.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class _Unstorable:
+    """Stands for a text that cannot be stored as UTF-8; no model takes it."""
+
+
+def _storable(value: Any, depth: int = 20) -> Any:
+    """Return a value with every text in it that has a lone surrogate made unreadable."""
+    if depth == 0:  # Far below anything documented.
+        return _Unstorable()
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return _Unstorable()
+        return value
+    if isinstance(value, dict):
+        return {name: _storable(member, depth - 1) for name, member in value.items()}
+    return [_storable(item, depth - 1) for item in value] if isinstance(value, list) else value
+
+
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) <= _MAX_DIGITS else math.inf
+
+
+def _number(text: str) -> int | float:
+    """Read ``1e3`` as the integer that it is, so that nothing is rounded; anything else is no integer."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return math.inf
+    if value.adjusted() > _MAX_DIGITS:
+        return math.inf
+    return int(value) if value == value.to_integral_value() else math.nan
+
+
+def read_rows(values: list[Any], problems: dict[int, list[str]]) -> list[dict[str, Any]]:
+    """Read rows with the models, each for itself.
+
+    :param values: the rows as they came.
+    :param problems: receives what could not be read, by position.
+    :returns: one row for each value; empty for one that has no id.
+    """
+    from pydantic import ValidationError
+
+    from airflow_provider_cohere_datasets.core.models import Dataset
+
+    documented = {field.name for field in DATASET}
+    rows: list[dict[str, Any]] = []
+    for position, value in enumerate(values):
+        found: list[str] = []
+        row: dict[str, Any] = {}
+        if isinstance(value, dict):
+            known = {name: value[name] for name in documented & value.keys()}
+            try:
+                row = Dataset.model_validate(known, context={"problems": found}).model_dump(by_alias=True)
+            except ValidationError as error:
+                found.append(f"Dataset.id: {error.errors()[0]['msg']}")
+        else:
+            found.append(f"it is not an object but a {type(value).__name__}")
+        rows.append(row)
+        if found:
+            problems[position] = found
+    return rows

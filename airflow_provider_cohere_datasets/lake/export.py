@@ -1,0 +1,237 @@
+"""One export: from the pages of the list to one file in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from airflow_provider_cohere_datasets.core.filters import ListFilters, on_the_wire
+from airflow_provider_cohere_datasets.core.paging import MAX_PAGE_SIZE, checked_count
+from airflow_provider_cohere_datasets.lake.errors import (
+    CohereBadRowError,
+    CohereEmptyExportError,
+    CohereExportStoppedError,
+)
+from airflow_provider_cohere_datasets.lake.publish import Checked
+from airflow_provider_cohere_datasets.lake.schema import SCHEMA_VERSION, file_schema
+from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from airflow_provider_cohere_datasets.core.paging import ListReport
+    from airflow_provider_cohere_datasets.lake.decode import Decoder
+    from airflow_provider_cohere_datasets.lake.pages import DecodedPage
+    from airflow_provider_cohere_datasets.lake.publish import Place
+    from airflow_provider_cohere_datasets.lake.schema import Stamp
+
+    #: As ``CohereDatasetsHook.stream_pages``.
+    StreamPages = Callable[..., Generator[DecodedPage, None, ListReport]]
+
+MAX_LIMIT = 100_000_000
+_PROGRESS_SECONDS = 10.0
+#: More bad rows than this are only counted.
+_MAX_WARNINGS = 100
+#: What goes to XCom stays small.
+_MAX_TEXT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which datasets are exported, and how they are read.
+
+    :param filters: the selection.
+    :param page_size: rows to ask for at a time.
+    :param limit: rows at the most; ``None`` for all.
+    """
+
+    filters: ListFilters
+    page_size: int
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, *, page_size: Any, limit: Any = None, **filters: Any) -> Selection:
+        """Check what the user gave, after templating.
+
+        :raises CohereInputError: for what cannot be meant.
+        """
+        most = None if limit is None or limit == "" else checked_count("limit", limit, MAX_LIMIT)
+        return cls(ListFilters.of(**filters), checked_count("page_size", page_size, MAX_PAGE_SIZE), most)
+
+
+class Export:
+    """Exports a selection of datasets into one Parquet file: all of it, or nothing.
+
+    :param place: where the file shall stand.
+    :param selection: which datasets.
+    :param decoder: how answers are decoded.
+    :param stamp: what is written into each row.
+    :param if_empty: what to do if there is no dataset: ``write`` a file without rows, ``skip`` (the old file stays),
+        or ``fail``.
+    :param log: receives the progress, bad rows, and what else should be known.
+    :param clock: tells a monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        selection: Selection,
+        decoder: Decoder,
+        stamp: Stamp,
+        *,
+        if_empty: str = "write",
+        log: Any = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place = place
+        self._selection = selection
+        self._decoder = decoder
+        self._stamp = stamp
+        self._if_empty = if_empty
+        self._log = log or logging.getLogger(__name__)
+        self._clock = clock
+        self._rows = self._pages = self._bad_rows = 0
+        self._newest: int | None = None
+        self._stopped = False
+        self._interruptible: int | None = None
+
+    def stop(self) -> None:
+        """Stop as soon as possible; does nothing if no export runs.
+
+        :raises CohereExportStoppedError: in the thread of the export, where this is called by a signal handler: so it
+            stops whatever it waits for.
+        """
+        self._stopped = True
+        if self._interruptible == threading.get_ident():
+            self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        if self._stopped:
+            raise CohereExportStoppedError(f"The export to {self._place} was told to stop; nothing was changed.")
+
+    def run(self, stream_pages: StreamPages) -> dict[str, Any] | None:
+        """Export.
+
+        :param stream_pages: reads the list; as ``CohereDatasetsHook.stream_pages``.
+        :returns: what XCom and the asset's event carry; ``None`` if there was no dataset and ``if_empty`` is ``skip``.
+        :raises CohereInputError: if the place cannot be written; before any request.
+        :raises CohereStorageError: if writing fails.
+        :raises CohereBadRowError: if a row cannot be read and the decoder's ``on_bad_row`` is ``fail``.
+        :raises CohereEmptyExportError: if there is no dataset and ``if_empty`` is ``fail``.
+        :raises CohereExportStoppedError: if :meth:`stop` was called.
+        """
+        file = self._place.create()
+        stream = Checked(file)
+        try:
+            self._interruptible = threading.get_ident()
+            self._write(stream, stream_pages)
+            publish = self._rows > 0 or self._empty_is_fine()
+            self._check_stopped()
+            self._interruptible = None
+            if publish:
+                with self._place.failures():
+                    file.publish()
+                return self._summary(stream)
+        except BaseException:
+            self._interruptible = None
+            file.abandon()
+            raise
+        file.abandon()
+        return None
+
+    def _write(self, stream: Checked, stream_pages: StreamPages) -> None:
+        writer = RowGroupWriter(stream, file_schema(keep_raw=self._decoder.keep_raw), self._stamp)
+        try:
+            report = self._read(writer, stream_pages)
+            with self._place.failures():
+                writer.finish()
+        except BaseException:
+            writer.stop()
+            raise
+        self._bad_rows += self._decoder.rows_without_id
+        for note in report.notes:
+            self._log.warning(note)
+        if self._bad_rows:
+            self._log.warning("%d rows could not be read completely.", self._bad_rows)
+
+    def _read(self, writer: RowGroupWriter, stream_pages: StreamPages) -> ListReport:
+        """Hand page after page to the writer, while it writes those before."""
+        selection = self._selection
+        pages = stream_pages(
+            self._decoder, filters=selection.filters, page_size=selection.page_size, limit=selection.limit
+        )
+        started = shown = self._clock()
+        with contextlib.closing(pages):
+            while True:
+                self._check_stopped()
+                try:
+                    page = next(pages)
+                except StopIteration as stop:
+                    report: ListReport = stop.value
+                    return report
+                self._take_note_of(page)
+                with self._place.failures():
+                    writer.put(page.rows)
+                now = self._clock()
+                if now - shown >= _PROGRESS_SECONDS:
+                    shown = now
+                    rate = self._rows / (now - started)
+                    self._log.info("%d rows in %d pages so far, %.0f rows/s.", self._rows, self._pages, rate)
+
+    def _take_note_of(self, page: DecodedPage) -> None:
+        for position, problems in page.problems.items():
+            what = f"Dataset {page.ids[position]!r:.120}: {'; '.join(problems):.500}"
+            if self._decoder.on_bad_row == "fail":
+                raise CohereBadRowError(f"{what}.")
+            self._bad_rows += 1
+            if self._bad_rows <= _MAX_WARNINGS:
+                self._log.warning("%s; exported as null.", what)
+        self._rows += len(page.ids)
+        self._pages += 1
+        self._newest = max((at for at in (self._newest, *page.created) if at is not None), default=None)
+
+    def _empty_is_fine(self) -> bool:
+        if self._if_empty == "fail":
+            raise CohereEmptyExportError(f"There is no dataset to export to {self._place}.")
+        if self._if_empty == "write" and self._decoder.listless and (before := self._rows_before()):
+            self._log.warning(
+                "The answer had no list in it, which is taken as no datasets: the file at %s, which had %d rows, is "
+                "replaced by one without rows.",
+                self._place,
+                before,
+            )
+        return self._if_empty == "write"
+
+    def _rows_before(self) -> int:
+        try:
+            with self._place.open() as old:
+                count: int = pq.read_metadata(old).num_rows
+                return count
+        except Exception:  # Only a warning depends on it, so whatever cannot be read counts as no rows.
+            return 0
+
+    def _summary(self, stream: Checked) -> dict[str, Any]:
+        filters = self._selection.filters.description()
+        return {
+            "path": str(self._place),
+            "rows": self._rows,
+            "bytes": stream.size,
+            "sha256": stream.sha256,
+            "pages": self._pages,
+            "requests": self._decoder.answers,
+            "filters": {name: value[:_MAX_TEXT] for name, value in filters.items()},
+            "schema_version": SCHEMA_VERSION,
+            "bad_rows": self._bad_rows,
+            "newest_created_at": None if self._newest is None else _text(self._newest),
+        }
+
+
+def _text(microseconds: int) -> str:
+    return on_the_wire(datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds))

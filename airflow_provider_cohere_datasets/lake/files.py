@@ -1,0 +1,197 @@
+"""New files that nobody sees until they are whole, one kind for each way in which storages can do that."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+#: What a file system says that has no files without a name.
+_NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+class NewFile(Protocol):
+    """A file that nobody sees yet."""
+
+    def write(self, data: bytes) -> object:
+        """Append bytes."""
+
+    def publish(self) -> None:
+        """Put it in place, in one step."""
+
+    def abandon(self) -> None:
+        """Throw it away; what stood in its place stays."""
+
+
+class LocalFile:
+    """A file on a local disk.
+
+    It is written in the folder where it shall stand, because only within a file system is a rename one step. It has no
+    name until it is whole, so that even ``kill -9`` leaves nothing behind; where the file system or the platform has
+    no such files, it has a hidden name.
+
+    :param path: where it shall stand; missing folders are made, and removed again if it is abandoned.
+    :raises OSError: if it cannot be written there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path).resolve()
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        self._parent = self._path.parent
+        self._hidden = self._parent / f".{uuid4().hex}.tmp"
+        self._has_name = False
+        self._made = _make_folders(self._parent)
+        try:
+            self._stream = os.fdopen(self._open(), "wb")
+        except OSError:
+            self._clean()
+            raise
+
+    def _open(self) -> int:
+        if hasattr(os, "O_TMPFILE") and _DESCRIPTORS.is_dir():
+            try:
+                return os.open(self._parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+            except OSError as error:
+                if error.errno not in _NO_NAMELESS_FILES:
+                    raise
+        descriptor = os.open(self._hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        self._has_name = True
+        return descriptor
+
+    def write(self, data: bytes) -> object:
+        """Append bytes."""
+        return self._stream.write(data)
+
+    def publish(self) -> None:
+        """Make it durable and rename it."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        # Another run that made the folder and failed may have removed it.
+        self._parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._parent, os.O_RDONLY)
+        try:
+            if not self._has_name:
+                # Only with a dir_fd does Python follow the link to the file without a name.
+                source = _DESCRIPTORS / str(self._stream.fileno())
+                os.link(source, self._hidden, src_dir_fd=folder, follow_symlinks=True)
+                self._has_name = True
+            self._hidden.replace(self._path)
+            self._has_name = False
+            self._made.clear()
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self._stream.close()
+
+    def abandon(self) -> None:
+        """Remove it, and the folders that were made for it."""
+        with contextlib.suppress(OSError):  # Closing writes what is buffered, for which there may be no room.
+            self._stream.close()
+        self._clean()
+
+    def _clean(self) -> None:
+        if self._has_name:
+            self._hidden.unlink(missing_ok=True)
+            self._has_name = False
+        _remove_folders(self._made)
+
+
+def _make_folders(path: Path) -> list[Path]:
+    """Make a folder and those above it; return those that were not there."""
+    missing: list[Path] = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    made: list[Path] = []
+    try:
+        for folder in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # Another run was faster.
+                folder.mkdir()
+                made.append(folder)
+    except OSError:
+        _remove_folders(made)
+        raise
+    return made
+
+
+def _remove_folders(folders: list[Path]) -> None:
+    while folders:
+        with contextlib.suppress(OSError):  # Not empty: somebody else uses it by now.
+            folders.pop().rmdir()
+
+
+class Upload:
+    """An object in S3, GCS or Azure: it becomes visible when its upload is closed, so a failed one is never closed.
+
+    :param fs: the file system.
+    :param key: where it shall stand.
+    :raises Exception: what the storage raises if it cannot be written there.
+    """
+
+    def __init__(self, fs: Any, key: str) -> None:
+        probe = fs.open(key, "wb")
+        try:
+            # With blocks of one byte, this begins an upload: nothing else shows whether we may.
+            probe.blocksize = 1
+            probe.write(b"PAR1")
+        finally:
+            _throw_away(probe)
+        self._stream = fs.open(key, "wb")
+
+    def write(self, data: bytes) -> object:
+        """Append bytes."""
+        return self._stream.write(data)
+
+    def publish(self) -> None:
+        """Complete the upload."""
+        self._stream.close()
+
+    def abandon(self) -> None:
+        """Abort the upload."""
+        _throw_away(self._stream)
+
+
+def _throw_away(stream: Any) -> None:
+    """Drop an upload without closing it, which would complete it, and let the storage free what it holds of it."""
+    stream.closed = True
+    with contextlib.suppress(Exception):  # The storage may be out of reach; that it failed is known already.
+        stream.discard()
+        stream.close()  # Azure's has a connection of its own.
+
+
+class MovedFile:
+    """A file that is written under a hidden name beside its place, and renamed.
+
+    :param fs: the file system.
+    :param key: where it shall stand.
+    :raises Exception: what the storage raises if it cannot be written there.
+    """
+
+    def __init__(self, fs: Any, key: str) -> None:
+        folder = key.rpartition("/")[0]
+        self._fs = fs
+        self._key = key
+        self._hidden = f"{folder}/.{uuid4().hex}.tmp"
+        fs.makedirs(folder, exist_ok=True)
+        self._stream = fs.open(self._hidden, "wb")
+
+    def write(self, data: bytes) -> object:
+        """Append bytes."""
+        return self._stream.write(data)
+
+    def publish(self) -> None:
+        """Rename it."""
+        self._stream.close()
+        self._fs.mv(self._hidden, self._key)
+
+    def abandon(self) -> None:
+        """Remove it."""
+        with contextlib.suppress(Exception):  # As above.
+            self._stream.close()
+        with contextlib.suppress(Exception):
+            self._fs.rm_file(self._hidden)

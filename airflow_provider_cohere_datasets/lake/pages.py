@@ -1,0 +1,48 @@
+"""A decoded page: what the pager asks of it, and the rows that it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Self
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedPage:
+    """One answer to a list call, decoded once.
+
+    :param rows: one row for each dataset, in the server's order; the columns of the API, and ``_raw`` if wanted.
+    :param problems: what could not be read, by the position of the row.
+    """
+
+    rows: pa.RecordBatch
+    problems: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+    @cached_property
+    def ids(self) -> list[str | None]:
+        """The ids; ``None`` for a row without one."""
+        return cast("list[str | None]", self.rows.column("id").to_pylist())
+
+    @cached_property
+    def created(self) -> list[int | None]:
+        """The creation times in microseconds since 1970; ``None`` for one that could not be read."""
+        return cast("list[int | None]", self.rows.column("created_at").cast(pa.int64()).to_pylist())
+
+    def texts(self, name: str) -> list[str | None]:
+        """Return the values of a text column."""
+        return cast("list[str | None]", self.rows.column(name).to_pylist())
+
+    def take(self, positions: Sequence[int]) -> Self:
+        """Return a page of only these rows."""
+        problems = {new: self.problems[old] for new, old in enumerate(positions) if old in self.problems}
+        first = positions[0] if positions else 0
+        if list(positions) == list(range(first, first + len(positions))):
+            # Windows overlap, so this is what nearly every page is asked for; nothing is copied.
+            return type(self)(self.rows.slice(first, len(positions)), problems)
+        return type(self)(self.rows.take(pa.array(positions, pa.int64())), problems)

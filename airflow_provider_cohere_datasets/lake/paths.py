@@ -1,0 +1,50 @@
+"""Paths out of templates: safe against whatever a name may hold."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.filters import given
+
+#: Storages read some of these in a way of their own: a version, a pattern, a chain of file systems.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\?*#\ud800-\udfff]|::")
+
+
+def path_segment(name: object) -> str:
+    """Return any text as one segment of a path; in templates ``{{ params.name | path_segment }}``.
+
+    :param name: for example the name of a dataset. Everything but letters, digits and ``_.-~`` is percent-encoded,
+        so that no name leads to another folder.
+    """
+    encoded = quote(str(name), safe="", errors="replace")
+    return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
+
+
+def checked_path(argument: str, value: Any) -> str:
+    """Return the text of a path that leads to where it seems to lead.
+
+    :param argument: the argument's name, for errors.
+    :param value: a path or URL, after templating.
+    :raises CohereInputError: if it is empty, leaves its folder, names no file, or has a character that storages read
+        in a way of their own.
+    """
+    text = given(argument, os.fspath(value) if isinstance(value, os.PathLike) else value)
+    if text is None:
+        raise CohereInputError(f"{argument} is empty: it must be the path or URL of a file.")
+    scheme, _, rest = text.rpartition("://")
+    segments = rest.split("/")
+    subject = f"{argument} {text[:200]!r}"
+    hint = "put names into a template with the filter path_segment"
+    if _UNSAFE.search(scheme) or _UNSAFE.search(rest):
+        raise CohereInputError(f"{subject} has a character that cannot stand in a path; {hint}.")
+    if not {".", ".."}.isdisjoint(segments):
+        raise CohereInputError(f"{subject} leads to another folder by '.' or '..'; {hint}.")
+    if any(segment.rpartition("=")[2] == "None" for segment in segments):
+        raise CohereInputError(f'{subject} has the text "None" in it: a template gave no value.')
+    if not segments[-1].strip():
+        raise CohereInputError(f"{subject} names a folder, but it must name a file.")
+    return text

@@ -1,0 +1,74 @@
+"""The rows of a page as they came, for the column ``_raw``.
+
+Fields that are not known, repeated keys, the order of keys and the digits of numbers all stay; the space between
+tokens does not. Signatures do not land this way either: part URLs and samples are treated as in the other columns,
+and every other URL loses its query too, whatever field it stands in, because it may be signed as well. Samples and the
+Avro schema are the user's own text and stay whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from airflow_provider_cohere_datasets.lake.parts import URL_FIELDS, PartUrls
+
+_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+#: Fields with text of the user.
+_USERS = ("samples", "schema")
+
+
+class _Pairs(list[Any]):
+    """The members of an object, in order and with repeated keys."""
+
+
+class _Number(str):
+    """A number, with its digits as they came."""
+
+    __slots__ = ()
+
+
+def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list[str | None]:
+    """Return the rows of a page, each as JSON.
+
+    :param body: a page that was decoded already, so it is known to be readable.
+    :param part_urls: as for :class:`~.decode.Decoder`.
+    :param include_samples: as for :class:`~.decode.Decoder`.
+    :raises RecursionError: if values are nested too deeply.
+    """
+
+    def text(value: Any, key: str | None = None) -> str:
+        if isinstance(value, _Pairs):
+            members = [
+                f"{_quoted(name)}:{text(member, name)}"
+                for name, member in value
+                if not (part_urls == "drop" and name in URL_FIELDS)
+            ]
+            return f"{{{','.join(members)}}}"
+        if isinstance(value, list):
+            if key == "samples" and not include_samples:
+                return "[]"
+            return f"[{','.join(text(item, key) for item in value)}]"
+        if isinstance(value, _Number):
+            return str(value)
+        if isinstance(value, str):
+            if part_urls != "keep" and key not in _USERS:
+                value = value.partition("?")[0] if key in URL_FIELDS else _QUERY.sub(r"\1", value)
+            return _quoted(value)
+        return json.dumps(value)
+
+    answer = json.loads(
+        body.decode(), object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number, parse_constant=_Number
+    )
+    rows = dict(answer).get("datasets") if isinstance(answer, _Pairs) else None
+    return [text(row) for row in rows or ()]
+
+
+def _quoted(text: str) -> str:
+    """Return a JSON string; a lone surrogate, which no file may hold, stays an escape."""
+    return json.dumps(text, ensure_ascii=not _is_storable(text))
+
+
+def _is_storable(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

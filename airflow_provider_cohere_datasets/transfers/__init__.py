@@ -1,0 +1,1 @@
+"""Operators that move datasets from Cohere to somewhere else."""

@@ -1,0 +1,244 @@
+"""Starting and stopping: the context manager, the state file, the command line, the cost of importing."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import airflow_provider_cohere_datasets.emulator as package
+from airflow_provider_cohere_datasets.emulator import Emulator, EmulatorSettings, running_emulator
+from airflow_provider_cohere_datasets.emulator.__main__ import main
+from tests.emulator.conftest import VirtualClock, client_of
+
+MODULE = "airflow_provider_cohere_datasets.emulator"
+READY = re.compile(r"Cohere Datasets emulator ready at (\S+) - AIRFLOW_CONN_COHERE_DEFAULT='(.*)'\n")
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+class TestContextManager:
+    def test_it_serves_inside_and_is_gone_outside(self) -> None:
+        with running_emulator() as emulator:
+            url = emulator.base_url
+            folder = emulator.store.folder("any").parent
+            with client_of(emulator, emulator.api_key) as http:
+                assert http.get("/v1/datasets").status_code == 200
+            assert folder.exists()
+        assert emulator.base_url == ""
+        assert not folder.exists()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url, trust_env=False)
+
+    def test_it_stops_when_the_body_fails(self) -> None:
+        urls = []
+
+        def body() -> None:
+            with running_emulator() as emulator:
+                urls.append(emulator.base_url)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            body()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(urls[0], trust_env=False)
+
+    def test_a_taken_port_is_an_error(self) -> None:
+        with running_emulator() as emulator:
+            port = int(emulator.base_url.rpartition(":")[2])
+            with pytest.raises(OSError, match="in use"), running_emulator(EmulatorSettings(port=port)):
+                pytest.fail("two servers on one port")
+
+    @pytest.mark.parametrize(
+        ("host", "pattern"),
+        [
+            ("0.0.0.0", r"http://127\.0\.0\.1:\d+"),
+            ("::1", r"http://\[::1\]:\d+"),
+            ("::", r"http://\[::1\]:\d+"),
+        ],
+    )
+    def test_the_url_is_one_to_connect_to(self, host: str, pattern: str) -> None:
+        if ":" in host and not has_ipv6():
+            pytest.skip("this machine has no IPv6")
+        with running_emulator(EmulatorSettings(host=host)) as emulator:
+            assert re.fullmatch(pattern, emulator.base_url)
+            assert httpx.get(f"{emulator.base_url}/v1/datasets", trust_env=False).status_code == 401
+
+    def test_a_server_that_cannot_start_does_not_hang(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+        with running_emulator() as emulator:
+            assert emulator.base_url
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"api_keys": ()},
+            {"api_keys": ("",)},
+            {"port": 65536},
+            {"validation_seconds": -1},
+            {"validation_seconds": float("nan")},
+            {"phase_weights": (0, 0, 0)},
+            {"phase_weights": (-1, 1, 1)},
+            {"page_size": 0},
+            {"page_cap": 0},
+        ],
+    )
+    def test_nonsense_is_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="API key" if "api_keys" in wrong else next(iter(wrong))):
+            EmulatorSettings(**wrong)
+
+    def test_no_time_at_all(self, clock: VirtualClock) -> None:
+        with running_emulator(EmulatorSettings(validation_seconds=0, clock=clock)) as emulator:
+            [dataset_id] = emulator.seed(lifecycle=True)
+            with client_of(emulator, emulator.api_key) as http:
+                dataset = http.get(f"/v1/datasets/{dataset_id}").json()["dataset"]
+            assert dataset["validation_status"] == "validated"
+
+
+class TestState:
+    def test_everything_survives_a_restart(self, tmp_path: Path, clock: VirtualClock) -> None:
+        settings = EmulatorSettings(state=tmp_path / "sub" / "state.db", clock=clock, validation_seconds=10)
+        with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
+            params = {"name": "n", "type": "embed-input"}
+            files = {"data": ("a.jsonl", b'{"text": "a"}')}
+            dataset_id = http.post("/v1/datasets", params=params, files=files).json()["id"]
+            clock.advance(5)
+            before = http.get(f"/v1/datasets/{dataset_id}").json()["dataset"]
+            usage = http.get("/v1/datasets/usage").json()
+            url = httpx.URL(before["dataset_parts"][0]["url"])
+        assert before["validation_status"] == "processing"
+        clock.advance(5)
+        with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
+            after = http.get(f"/v1/datasets/{dataset_id}").json()["dataset"]
+            assert after["validation_status"] == "validated"
+            assert after["created_at"] == before["created_at"]
+            assert http.get("/v1/datasets/usage").json() == usage
+            port = httpx.URL(emulator.base_url).port
+            assert httpx.get(url.copy_with(port=port), trust_env=False).status_code == 200
+        assert (tmp_path / "sub" / "state.db-data").is_dir()
+
+
+class TestImport:
+    def test_importing_the_package_costs_nothing(self) -> None:
+        code = (
+            f"import sys, {MODULE} as m; m.EmulatorSettings();"
+            "print([n for n in ('fastapi', 'uvicorn', 'fastavro', 'airflow') if n in sys.modules])"
+        )
+        run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+        assert run.stdout.strip() == "[]"
+
+    def test_its_names(self) -> None:
+        assert package.Emulator is Emulator
+        with pytest.raises(AttributeError, match="no attribute 'nope'"):
+            _ = package.nope
+
+
+class Terminal:
+    """A terminal whose user presses Ctrl-C as soon as the emulator is ready."""
+
+    def __init__(self, number: int) -> None:
+        self.text = ""
+        self.status = 0
+        self._number = number
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        if match := READY.fullmatch(self.text):
+            connection = json.loads(match[2])
+            headers = {"Authorization": f"Bearer {connection['password']}"}
+            self.status = httpx.get(f"{match[1]}/v1/datasets", headers=headers, trust_env=False).status_code
+            signal.raise_signal(self._number)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.usefixtures("handlers")
+class TestCommandLine:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_ready_line_and_clean_exit(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        terminal = Terminal(number)
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["--port", "0", "--api-key", "one", "--api-key", "two", "--page-cap", "5"]) == 0
+        assert terminal.status == 200
+        match = READY.fullmatch(terminal.text)
+        assert match
+        assert json.loads(match[2]) == {"conn_type": "cohere_datasets", "host": match[1], "password": "one"}
+
+    def test_as_a_process_with_state(self, tmp_path: Path) -> None:
+        state = tmp_path / "state.db"
+        command = [sys.executable, "-W", "error", "-m", MODULE, "--port", "0", "--state", str(state)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            assert process.stderr
+            assert READY.fullmatch(process.stdout.readline())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+            assert process.stdout.read() == process.stderr.read() == ""
+        assert state.exists()
+
+    def test_a_taken_port(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            assert main(["--port", str(taken.getsockname()[1])]) == 2
+        assert_one_sentence(capsys, "in use")
+
+    def test_an_impossible_address(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["--host", "no.such.host.invalid"]) == 2
+        assert_one_sentence(capsys, "cannot serve on")
+
+    def test_a_state_file_that_is_none(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        state = tmp_path / "letter.txt"
+        state.write_text("Dear reader, this is not a database. " * 50)
+        assert main(["--port", "0", "--state", str(state)]) == 2
+        assert_one_sentence(capsys, "state file")
+        assert state.read_text().startswith("Dear reader")
+
+    def test_nonsense_on_the_command_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as stopped:
+            main(["--validation-seconds", "-1"])
+        assert stopped.value.code == 2
+        assert "validation_seconds" in capsys.readouterr().err
+
+    def test_a_missing_extra(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setitem(sys.modules, "fastavro", None)
+        assert main(["--port", "0"]) == 2
+        assert_one_sentence(capsys, "fastavro missing: install airflow-provider-cohere-datasets[emulator]")
+
+
+def assert_one_sentence(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert text in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_an_open_connection_does_not_hold_up_the_end() -> None:
+    with running_emulator() as emulator:
+        http = client_of(emulator, emulator.api_key)
+        http.get("/v1/datasets")
+    with pytest.raises(httpx.TransportError):
+        http.get("/v1/datasets")
+    http.close()

@@ -1,0 +1,287 @@
+"""Whole exports over HTTP, from a server that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+import resource
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas
+import polars
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereInputError,
+    CohereUnexpectedAnswerError,
+)
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.lake.decode import Decoder
+from airflow_provider_cohere_datasets.lake.errors import (
+    CohereBadRowError,
+    CohereEmptyExportError,
+    CohereExportStoppedError,
+    CohereStorageError,
+)
+from airflow_provider_cohere_datasets.lake.export import Export, Selection
+from airflow_provider_cohere_datasets.lake.publish import Place
+from tests.adversary import (
+    AdversarialServer,
+    Answer,
+    Churn,
+    CutBody,
+    Listing,
+    Reset,
+    Through,
+    bom,
+    broken_json,
+    error,
+    html,
+    make_dataset,
+    make_datasets,
+)
+from tests.adversary.rows import EPOCH
+from tests.lake.conftest import STAMP
+
+Run = Callable[..., Any]
+
+
+def ids_in(path: Path) -> list[str]:
+    ids: list[str] = pq.read_table(path, columns=["id"]).column("id").to_pylist()
+    return ids
+
+
+def test_every_row_lands_once_and_all_readers_agree(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    datasets = list(make_datasets(1230))
+    datasets[7]["dataset_parts"] = [{"id": "p", "size_bytes": "5"}]
+    server.reset(datasets, Listing(cap=100, repeat_ids=0.05))
+    result = export(page_size=250)
+    path = tmp_path / "datasets.parquet"
+    wanted = sorted(row["id"] for row in datasets)
+    assert sorted(ids_in(path)) == wanted
+    assert sorted(row[0] for row in duckdb.sql(f"select id from '{path}'").fetchall()) == wanted
+    assert sorted(polars.read_parquet(path)["id"].to_list()) == wanted
+    assert sorted(pandas.read_parquet(path)["id"]) == wanted
+    newest = duckdb.sql(f"select max(created_at) from '{path}'").fetchall()[0][0]
+    assert newest == max(polars.read_parquet(path)["created_at"])
+    assert result["rows"] == 1230
+    assert result["bad_rows"] == 0
+    assert result["bytes"] == path.stat().st_size
+    assert result["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert result["newest_created_at"] == "2026-01-01T12:20:29.123456Z"
+    assert result["requests"] == len(server.requests)
+    assert len(json.dumps(result)) < 1000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_is_lost_through_faults_and_churn(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    server.reset(make_datasets(400), Listing(cap=50, between=Churn(random.Random(1))))
+    server.script("GET", "/v1/datasets", [Reset(), Through(), CutBody(), broken_json(), html(), bom(), error(503)])
+    export()
+    found = ids_in(tmp_path / "datasets.parquet")
+    assert len(found) == len(set(found))
+    assert server.model.survivors() <= set(found) <= server.model.ever()
+
+
+def test_the_same_export_again_replaces_the_file(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    server.reset(make_datasets(30))
+    export()
+    server.reset(make_datasets(20))
+    export()
+    assert len(ids_in(tmp_path / "datasets.parquet")) == 20
+
+
+def test_each_dataset_falls_into_exactly_one_interval(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    bounds = [EPOCH.replace(minute=0, second=0, microsecond=0) + number * hour for number in range(4)]
+    edges = [make_dataset(1000 + number, created_at=bound) for number, bound in enumerate(bounds[:3])]
+    server.reset([*make_datasets(100), *edges], Listing(ignore_filters={"before"}, after_inclusive=True))
+    found: list[str] = []
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        path = tmp_path / f"{number}.parquet"
+        result = export(path, after=start.isoformat(), before=end.isoformat())
+        assert result["filters"].keys() == {"after", "before"}
+        found += ids_in(path)
+    assert sorted(found) == sorted(row["id"] for row in [*make_datasets(100), *edges])
+
+
+def test_filters_and_limit(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    rows = [make_dataset(number, status="failed" if number % 2 else "validated") for number in range(40)]
+    server.reset(rows, Listing(ignore_filters={"validationStatus"}))
+    assert export(validation_status="failed", dataset_type="embed-input", limit="7")["rows"] == 7
+    statuses = pq.read_table(tmp_path / "datasets.parquet").column("validation_status").to_pylist()
+    assert statuses == ["failed"] * 7
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "abc", 10**9, True])
+@pytest.mark.parametrize("name", ["limit", "page_size"])
+def test_a_count_that_cannot_be_meant_costs_no_request(
+    server: AdversarialServer, export: Run, tmp_path: Path, name: str, count: Any
+) -> None:
+    with pytest.raises(CohereInputError, match=name) as raised:
+        export(**{name: count})
+    assert "\n" not in str(raised.value)
+    assert not server.requests
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reversed_window_costs_no_request(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    with pytest.raises(CohereInputError, match="reversed"):
+        export(after="2026-01-02", before="2026-01-01")
+    assert not server.requests
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_datasets(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    path = tmp_path / "sub" / "x.parquet"
+    with pytest.raises(CohereEmptyExportError):
+        export(path, if_empty="fail")
+    assert export(path, if_empty="skip") is None
+    assert list(tmp_path.iterdir()) == []
+    result = export(path)
+    assert (result["rows"], result["newest_created_at"]) == (0, None)
+    assert pq.read_table(path).column_names[0] == "id"
+    assert server.requests
+
+
+def test_an_empty_window_needs_no_request(server: AdversarialServer, export: Run) -> None:
+    assert export(after="2026-01-01", before="2026-01-01")["rows"] == 0
+    assert not server.requests
+
+
+@pytest.mark.parametrize(("empty_as", "warned"), [("missing", True), ("null", True), ("list", False)])
+def test_an_answer_without_the_list_over_a_file_with_rows_is_told(
+    server: AdversarialServer, export: Run, caplog: pytest.LogCaptureFixture, empty_as: Any, warned: bool
+) -> None:
+    log = logging.getLogger("lake test")
+    server.reset([], Listing(empty_as=empty_as))
+    export(log=log)
+    assert not caplog.records
+    server.reset(make_datasets(12), Listing(empty_as=empty_as))
+    export(log=log)
+    assert not caplog.records
+    server.reset([], Listing(empty_as=empty_as))
+    assert export(log=log)["rows"] == 0
+    assert any("had 12 rows" in record.getMessage() for record in caplog.records) is warned
+
+
+ROTTEN = [make_dataset(0), {"id": "rotten", "name": 5, "created_at": "\x1b[31m"}, {"name": "nameless"}, make_dataset(3)]
+
+
+def test_bad_rows_are_kept_counted_and_named(
+    server: AdversarialServer, export: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reset(ROTTEN)
+    result = export(log=logging.getLogger("lake test"))
+    assert sorted(ids_in(tmp_path / "datasets.parquet")) == sorted(
+        [make_dataset(0)["id"], make_dataset(3)["id"], "rotten"]
+    )
+    assert (result["rows"], result["bad_rows"]) == (3, 2)
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("'rotten'" in message for message in messages) == 1
+    assert not any("\x1b" in message for message in messages)
+
+
+def test_a_flood_of_bad_rows_is_only_counted(
+    server: AdversarialServer, export: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reset([make_dataset(number, name=number) for number in range(300)])
+    assert export(log=logging.getLogger("lake test"))["bad_rows"] == 300
+    assert len(caplog.records) == 101
+
+
+@pytest.mark.parametrize("rows", [ROTTEN[:2], ROTTEN[2:]])
+def test_bad_rows_may_fail_the_export(server: AdversarialServer, export: Run, tmp_path: Path, rows: list[Any]) -> None:
+    server.reset(rows)
+    with pytest.raises(CohereBadRowError):
+        export(on_bad_row="fail")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(error(401), CohereAuthenticationError), (Answer(json={"message": "no"}), CohereUnexpectedAnswerError)],
+)
+def test_an_export_that_fails_half_way_leaves_the_old_file_and_nothing_else(
+    server: AdversarialServer, export: Run, tmp_path: Path, answer: Answer, kind: type[Exception]
+) -> None:
+    server.reset(make_datasets(300))
+    export()
+    old = (tmp_path / "datasets.parquet").read_bytes()
+    server.script("GET", "/v1/datasets", [Through(), Through(), answer], repeat=True)
+    with pytest.raises(kind):
+        export()
+    assert (tmp_path / "datasets.parquet").read_bytes() == old
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_leaves_nothing_behind(server: AdversarialServer, export: Run, tmp_path: Path) -> None:
+    server.reset(make_datasets(500))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(CohereStorageError, match="cannot be written: File too large"):
+            export(tmp_path / "sub" / "x.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def exporting(hook: CohereDatasetsHook, path: Path, **options: Any) -> tuple[Export, Callable[[], Any]]:
+    export = Export(Place(path), Selection.of(page_size=10), Decoder(), STAMP, **options)
+    return export, lambda: export.run(hook.stream_pages)
+
+
+@pytest.mark.parametrize("from_handler", [True, False])
+def test_a_stopped_export_leaves_the_old_file(
+    server: AdversarialServer, hook: CohereDatasetsHook, tmp_path: Path, from_handler: bool
+) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"old")
+    export, run = exporting(hook, path)
+
+    def stop(_: Any) -> None:
+        if from_handler:  # While the export waits for the third page.
+            signal.raise_signal(signal.SIGUSR1) if threading.current_thread() is threading.main_thread() else (
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            )
+        else:
+            export.stop()
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: export.stop())
+    server.reset(make_datasets(100), Listing(between=lambda model: stop(model) if len(server.requests) == 3 else None))
+    try:
+        with pytest.raises(CohereExportStoppedError):
+            run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    export.stop()
+
+
+def test_progress_is_told_every_ten_seconds(
+    server: AdversarialServer, hook: CohereDatasetsHook, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("lake test")
+    log.setLevel(logging.INFO)
+    ticks = iter(range(0, 10_000, 4))
+    server.reset(make_datasets(100))
+    _, run = exporting(hook, tmp_path / "x.parquet", log=log, clock=lambda: float(next(ticks)))
+    run()
+    lines = [record.getMessage() for record in caplog.records if "rows/s" in record.getMessage()]
+    assert 2 <= len(lines) <= 5
+    assert lines[0].endswith("rows in 3 pages so far, 2 rows/s.")

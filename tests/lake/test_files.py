@@ -1,0 +1,126 @@
+"""Files on a local disk, which nobody sees until they are whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.lake.files import LocalFile
+from airflow_provider_cohere_datasets.lake.publish import Place
+
+
+@pytest.fixture(params=["nameless", "hidden"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Platforms with files that have no name, and those without."""
+    if request.param == "hidden":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("kind")
+def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "x.parquet"
+    target.write_bytes(b"old")
+    file = LocalFile(str(target))
+    file.write(b"new")
+    assert target.read_bytes() == b"old"
+    file.publish()
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.usefixtures("kind")
+def test_an_abandoned_file_leaves_nothing_behind_not_even_folders(tmp_path: Path) -> None:
+    file = LocalFile(str(tmp_path / "a" / "b" / "x.parquet"))
+    file.write(b"new")
+    file.abandon()
+    assert list(tmp_path.iterdir()) == []
+    file.abandon()
+
+
+@pytest.mark.usefixtures("kind")
+def test_folders_that_others_use_by_now_stay(tmp_path: Path) -> None:
+    file = LocalFile(str(tmp_path / "a" / "x.parquet"))
+    (tmp_path / "a" / "theirs").touch()
+    file.abandon()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["theirs"]
+
+
+@pytest.mark.usefixtures("kind")
+def test_of_two_at_once_one_whole_file_stays(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "x.parquet"
+    first, second = LocalFile(str(target)), LocalFile(str(target))
+    first.write(b"first" * 1000)
+    second.write(b"second")
+    second.publish()
+    first.publish()
+    assert target.read_bytes() == b"first" * 1000
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_that_another_failed_run_removed_is_made_again(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "x.parquet"
+    first, second = LocalFile(str(target)), LocalFile(str(target))
+    second.write(b"whole")
+    first.abandon()
+    assert not target.parent.exists()
+    second.publish()
+    assert target.read_bytes() == b"whole"
+
+
+def test_the_file_has_the_permissions_of_any_new_file_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.parquet", tmp_path / "link.parquet"
+    link.symlink_to(real)
+    before = os.umask(0o027)
+    try:
+        LocalFile(str(link)).publish()
+    finally:
+        os.umask(before)
+    assert link.is_symlink()
+    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("path", ["folder", "file/x.parquet", "file/sub/x.parquet", "/proc/lake/x.parquet", "n" * 300])
+def test_a_place_that_cannot_be_written_is_found_at_once(tmp_path: Path, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CohereInputError if len(path) < 300 else Exception, match="cannot be written") as raised:
+        Place(tmp_path / path).create()
+    assert str(raised.value).count("\n") == 0
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder"]
+
+
+_VICTIM = """
+import sys, time
+from airflow_provider_cohere_datasets.lake.files import LocalFile
+file = LocalFile(sys.argv[1])
+file.write(b"half" * 100000)
+file._stream.flush()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="the platform has no files without a name")
+def test_even_kill_9_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "x.parquet"
+    target.write_bytes(b"old")
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        [sys.executable, "-c", _VICTIM, str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": root},
+    ) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"ready\n"
+        victim.send_signal(signal.SIGKILL)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

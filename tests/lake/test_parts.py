@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.lake.conftest import decode
+
+SIGNED = "https://storage.example.com/org/user/000.avro?X-Goog-Expires=43200&X-Goog-Signature=ab%3Fcd?ef\n#gh"
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "dataset_parts": [{"url": SIGNED, "original_url": SIGNED, "samples": ["one"]}, {"samples": []}]},
+    {"id": "b", "dataset_parts": []},
+    {"id": "c"},
+    {"id": "d", "dataset_parts": [{"url": "https://storage.example.com/plain", "samples": None}]},
+]
+
+
+def parts(**options: Any) -> list[list[dict[str, Any]] | None]:
+    """The parts that both paths agree on."""
+    fast = decode(ROWS, **options).rows.column("dataset_parts").to_pylist()
+    slow = decode([*ROWS, {"id": "e", "name": 5}], **options).rows.column("dataset_parts").to_pylist()
+    assert slow == [*fast, None]
+    return fast
+
+
+def test_the_signature_is_stripped_unless_told_otherwise() -> None:
+    found = parts()
+    assert [part["url"] for part in found[0] or ()] == ["https://storage.example.com/org/user/000.avro", None]
+    assert [part["original_url"] for part in found[0] or ()] == ["https://storage.example.com/org/user/000.avro", None]
+    assert found[1:3] == [[], None]
+    assert found[3] is not None
+    assert found[3][0]["url"] == "https://storage.example.com/plain"
+
+
+def test_urls_may_be_dropped_or_kept() -> None:
+    for option, first in (("drop", None), ("keep", SIGNED)):
+        found = parts(part_urls=option)[0] or []
+        assert found[0]["url"] == found[0]["original_url"] == first
+        assert found[0]["samples"] == ["one"]
+
+
+@pytest.mark.parametrize(("include", "expected"), [(True, [["one"], []]), (False, [[], []])])
+def test_samples_may_be_emptied(include: bool, expected: list[list[str]]) -> None:
+    found = parts(include_samples=include)
+    assert [part["samples"] for part in found[0] or ()] == expected
+    assert (found[3] or [{}])[0]["samples"] is None
+
+
+def test_samples_of_labels_are_samples_too() -> None:
+    labels = [{"label": "l", "samples": ["secret"]}, {"label": "m"}]
+    row = {"id": "a", "metrics": {"finetune_dataset_metrics": {"classify_data_metrics": {"label_metrics": labels}}}}
+    metrics = decode([row, {"id": "b"}], include_samples=False).rows.column("metrics").to_pylist()
+    found = metrics[0]["finetune_dataset_metrics"]["classify_data_metrics"]["label_metrics"]
+    assert [(label["label"], label["samples"]) for label in found] == [("l", []), ("m", None)]
+    assert metrics[1] is None

@@ -1,0 +1,162 @@
+"""Places in object stores, with a server that speaks S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk.io import attach
+from moto.server import ThreadedMotoServer
+
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.lake.errors import CohereExportStoppedError, CohereStorageError
+from airflow_provider_cohere_datasets.lake.publish import Place
+from tests.adversary import AdversarialServer, error, make_datasets
+
+KEY = "lake/cohere/ds=2026-01-01/datasets.parquet"
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket "lake" that Airflow reaches by the connection "lake_s3"."""
+    connection = {
+        "conn_type": "aws",
+        "login": "key",
+        "password": "secret",
+        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE_S3", json.dumps(connection))
+    fs = fsspec.filesystem(
+        "s3",
+        key="key",
+        secret="secret",
+        endpoint_url=moto,
+        client_kwargs={"region_name": "us-east-1"},
+        use_listings_cache=False,
+    )
+    fs.call_s3("create_bucket", Bucket="lake")
+    yield fs
+    fs.rm("lake", recursive=True)
+
+
+def uploads_left(fs: Any) -> list[Any]:
+    found: list[Any] = fs.call_s3("list_multipart_uploads", Bucket="lake").get("Uploads", [])
+    return found
+
+
+@pytest.mark.parametrize("url", [f"s3://lake_s3@{KEY}", f"s3://{KEY}"])
+def test_an_export_to_s3_is_one_object(
+    s3: Any, server: AdversarialServer, export: Callable[..., dict[str, Any] | None], url: str
+) -> None:
+    server.reset(make_datasets(230))
+    result = export(url, conn_id=None if "@" in url else "lake_s3")
+    assert result is not None
+    assert result["path"] == f"s3://{KEY}"
+    assert s3.find("lake") == [KEY]
+    with s3.open(KEY) as file:
+        assert pq.read_table(file).num_rows == 230
+    assert s3.info(KEY)["size"] == result["bytes"]
+    assert uploads_left(s3) == []
+
+
+def test_an_object_larger_than_a_block_is_completed_only_at_the_end(s3: Any) -> None:
+    s3.pipe(KEY, b"old")
+    file = Place(f"s3://lake_s3@{KEY}").create()
+    block = b"0123456789abcdef" * (1 << 20)
+    for _ in range(8):
+        file.write(block)
+    assert uploads_left(s3)
+    assert s3.cat(KEY) == b"old"
+    file.publish()
+    assert s3.info(KEY)["size"] == 8 * len(block)
+    assert uploads_left(s3) == []
+
+
+def test_an_export_to_s3_that_fails_leaves_the_old_object_and_no_upload(
+    s3: Any, server: AdversarialServer, export: Callable[..., dict[str, Any] | None]
+) -> None:
+    s3.pipe(KEY, b"old")
+    server.script("GET", "/v1/datasets", [error(401)])
+    with pytest.raises(Exception, match="refuses the API key"):
+        export(f"s3://lake_s3@{KEY}")
+    assert s3.find("lake") == [KEY]
+    assert s3.cat(KEY) == b"old"
+    assert uploads_left(s3) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://lake_s3@missing/datasets.parquet", "bucket does not exist"),
+        ("s3://lake_s3@lake/folder", "Is a directory"),
+        ("nowhere://lake/datasets.parquet", "cannot be used"),
+    ],
+)
+def test_a_place_that_is_not_there_costs_no_request(
+    s3: Any, server: AdversarialServer, export: Callable[..., dict[str, Any] | None], url: str, message: str
+) -> None:
+    s3.pipe("lake/folder/file", b"theirs")
+    with pytest.raises(CohereInputError, match=message) as raised:
+        export(url)
+    assert "\n" not in str(raised.value)
+    assert not server.requests
+    assert s3.find("lake") == ["lake/folder/file"]
+
+
+def test_a_storage_out_of_reach_is_an_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {
+        "endpoint_url": "http://127.0.0.1:9",
+        "config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 1},
+    }
+    connection = {
+        "conn_type": "aws",
+        "login": "key",
+        "password": "secret",
+        "extra": {**extra, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE_GONE", json.dumps(connection))
+    with pytest.raises(CohereStorageError, match="cannot be written"):
+        Place("s3://lake_gone@lake/x.parquet").create()
+
+
+def test_that_a_task_is_stopped_while_it_writes_is_no_fault_of_the_storage(tmp_path: Path) -> None:
+    with pytest.raises(CohereExportStoppedError), Place(tmp_path / "x.parquet").failures():
+        raise CohereExportStoppedError("The export was told to stop.")
+
+
+def test_other_storages_get_a_hidden_file_that_is_renamed(
+    server: AdversarialServer, export: Callable[..., dict[str, Any] | None]
+) -> None:
+    fs = fsspec.filesystem("memory")
+    attach("memory", fs=fs)
+    fs.pipe("/lake/x.parquet", b"old")
+    place = Place("memory://lake/x.parquet")
+    first, second = place.create(), place.create()
+    first.write(b"first")
+    second.write(b"second")
+    assert fs.cat("/lake/x.parquet") == b"old"
+    second.abandon()
+    second.abandon()
+    assert fs.cat("/lake/x.parquet") == b"old"
+    first.publish()
+    assert fs.cat("/lake/x.parquet") == b"first"
+    server.reset(make_datasets(3))
+    assert export("memory://lake/x.parquet")
+    with fs.open("/lake/x.parquet") as file:
+        assert pq.read_table(file).num_rows == 3
+    assert fs.find("/lake") == ["/lake/x.parquet"]
+    fs.rm("/lake", recursive=True)

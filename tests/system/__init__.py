@@ -1,0 +1,1 @@
+"""A real Airflow, with its scheduler, triggerer and API server, against the emulator."""
