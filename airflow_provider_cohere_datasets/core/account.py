@@ -56,7 +56,7 @@ class RequestPolicy:
             whole = name == "max_tries"
             try:
                 number = float("nan" if isinstance(value, bool) else value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 number = float("nan")
             least = 1 if whole else 0
             # "not (a <= b)" also refuses NaN.
@@ -144,12 +144,12 @@ def _base_url(host: str | None, schema: str | None, port: int | None, label: str
     text = (host or "").strip()
     if not text:
         text = DEFAULT_BASE_URL
-    if "://" not in text:
-        scheme = schema if schema in {"http", "https"} else None
-        bare = urlsplit(f"//{text}").hostname or ""
-        text = f"{scheme or ('http' if _is_loopback(bare) else 'https')}://{text}"
     problem = f"The base URL in the host of {label}"
     try:
+        if "://" not in text:
+            scheme = schema if schema in {"http", "https"} else None
+            bare = urlsplit(f"//{text}").hostname or ""
+            text = f"{scheme or ('http' if _is_loopback(bare) else 'https')}://{text}"
         parts = urlsplit(text)
         own_port = parts.port
     except ValueError:

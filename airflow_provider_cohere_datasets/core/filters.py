@@ -55,9 +55,11 @@ def moment(name: str, value: str | datetime | None) -> datetime | None:
         except ValueError:
             raise CohereInputError(f"{name} {text[:60]!r} is not an ISO 8601 time.") from None
     try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
         raise CohereInputError(f"{name} {value.isoformat()!r} is out of range.") from None
+    # Airflow hands out pendulum's times, whose differences do not divide by a timedelta.
+    return datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def microseconds(value: datetime) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.filters import given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ class Requirements:
     :param min_eval_examples: examples for evaluation at least.
     :param min_trainable_token_count: trainable tokens at least.
     :param max_warnings: validation warnings at the most.
-    :param allowed_types: dataset types that are fine.
+    :param allowed_types: dataset types that are fine; a text is one type, an empty one sets nothing.
     """
 
     required_status: str = "validated"
@@ -49,8 +50,12 @@ class Requirements:
         if dataset.validation_status != self.required_status:
             reason = f" ({dataset.validation_error[:300]})" if dataset.validation_error else ""
             found.append(f"its status is {dataset.validation_status!r}{reason}, not {self.required_status!r}")
-        if self.allowed_types is not None and dataset.dataset_type not in self.allowed_types:
-            found.append(f"its type is {dataset.dataset_type!r}, not one of {', '.join(self.allowed_types)}")
+        allowed: Sequence[str] | None = self.allowed_types
+        if isinstance(allowed, str):  # A rendered template; "in" would look for a part of it.
+            one = given("allowed_types", allowed)
+            allowed = None if one is None else [one]
+        if allowed is not None and dataset.dataset_type not in allowed:
+            found.append(f"its type is {dataset.dataset_type!r}, not one of {', '.join(allowed)}")
         for name in _MINIMA:
             least: int | None = getattr(self, f"min_{name}")
             actual = _figure(dataset, name)

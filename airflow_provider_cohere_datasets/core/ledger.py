@@ -59,6 +59,10 @@ class Ledger:
         outliers = len(known) - _longest_rise(known)
         return Sighting(fresh, count, outliers <= (1 if len(known) >= _ENOUGH_TO_JUDGE else 0))
 
+    def is_last(self, row_id: str | None) -> bool:
+        """Return whether a row is the last of the list as far as it was read."""
+        return row_id is not None and self._rank.get(row_id) == self.ranked - 1
+
     def add(self, ids: Sequence[str | None], sighting: Sighting) -> None:
         """Enter a page's fresh rows.
 

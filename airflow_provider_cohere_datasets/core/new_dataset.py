@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,10 @@ class NewDataset:
             )
         if checked_type is None:
             raise CohereInputError("dataset_type is empty: a dataset needs a type, for example 'embed-input'.")
-        if csv_delimiter is not None and csv_delimiter != "" and len(csv_delimiter) != 1:
+        for argument, text in (("text_separator", text_separator), ("csv_delimiter", csv_delimiter)):
+            if text is not None and not isinstance(text, str):
+                raise CohereInputError(f"{argument} must be a text, not {type(text).__name__}.")
+        if csv_delimiter and len(csv_delimiter) != 1:
             raise CohereInputError(f"csv_delimiter must be one character, not {csv_delimiter!r:.40}.")
         return cls(
             checked_name,
@@ -105,8 +109,9 @@ class NewDataset:
 
 
 def _names(argument: str, value: Any) -> tuple[str, ...]:
-    if value is None:
+    if value is None or value == "":
         return ()
-    if isinstance(value, str) or not all(isinstance(name, str) and name.strip() for name in value):
+    listed = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    if not listed or not all(isinstance(name, str) and name.strip() for name in value):
         raise CohereInputError(f"{argument} must be a list of field names, not {value!r:.60}.")
     return tuple(value)

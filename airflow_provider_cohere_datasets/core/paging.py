@@ -7,7 +7,8 @@ go while we read. So nothing is believed that an answer does not show:
 * Windows overlap. A page is trusted only if it shares an id with what was already read, because then, in any order
   that holds still, all rows in front of the page were read too. If it shares none, rows vanished in front of us, and
   we step back, doubling, until it joins.
-* The end is a joined page that brings nothing new, together with an empty page behind it.
+* The end is a page that joins, brings nothing new and had room for more, together with an empty page behind it. A
+  short page alone is not.
 * If the order does not hold still, positions mean nothing. Then whole passes are made until nothing new comes; if
   that never happens, the list is reported as not proved complete, never passed off as complete.
 """
@@ -15,6 +16,7 @@ go while we read. So nothing is believed that an answer does not show:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count as counting
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_cohere_datasets.core import calls
@@ -42,12 +44,16 @@ MAX_REQUESTS = 20_000
 _MAX_EFFORT = 8
 #: ... once this many pages went beyond that.
 _PATIENCE = 100
-#: How often the end must show once the server has returned short pages with rows behind them.
-_CONFIRMATIONS_IF_RAGGED = 3
+#: How many signs of the end in a row make the end: an empty page, or a page that joins, brings nothing new and had
+#: room for more. More are wanted of a server that has returned short pages with rows behind them.
+_SIGNS, _SIGNS_IF_RAGGED = 2, 5
+#: Pages smaller than asked for, each with something new, after which we look how far away the end is.
+_CHASE = 20
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
 #: by one random pass in three is missed by all of them once in 500,000 times.
 _QUIET_PASSES = 12
-_MAX_PASSES = 60
+#: Whole passes in which something new may come every time before we give up.
+_BUSY_PASSES = 25
 #: A list of so few pages is read once more rather than reasoned about.
 _FEW_PAGES = 10
 
@@ -171,6 +177,8 @@ class _Reading(Generic[P]):
         self.short = False  # whether the last page that joined was shorter than the widest
         self.ragged = False  # whether a page was short although rows followed
         self.steady = True  # whether rows keep their order
+        self.chase = 0  # pages in a row that were smaller than asked for and yet brought something new
+        self.finish: int | None = None  # how many rows to read before the rest must have come in meanwhile
         self.rising = self.falling = True  # whether creation times are monotone
         self.last_created: int | None = None
 
@@ -204,7 +212,7 @@ class _Reading(Generic[P]):
             self.report.pages += 1
             self.effort += max(1, len(page.ids))
             self.longest = max(self.longest, offset + len(page.ids))
-            spare = _PATIENCE * max(1, self.widest)
+            spare = _PATIENCE * max(1, self.widest, len(page.ids))
             if (
                 self.effort > spare + _MAX_EFFORT * self.ledger.ranked
                 or len(self.ledger) > spare + _MAX_EFFORT * self.longest
@@ -248,31 +256,27 @@ class _Reading(Generic[P]):
     def _walk(self) -> Steps[P, int]:
         """Walk from window to window to the end; return the length of the list as it was then."""
         edge = back = 0  # where the rows read so far end, and how far in front of that the next window begins
-        empty_at: int | None = None  # the offset of the last answer if that was empty
-        joined_end: int | None = None  # the end of the last answer if that joined and brought nothing new
-        pending: tuple[int, P] | None = None  # a page that shares nothing with what was read
+        empty_at: int | None = None  # the offset of the last answer, if that was empty
+        pending: tuple[int, P] | None = None  # the last page, if that shared nothing with what was read
         last_ids: Sequence[str | None] = ()
-        confirmed = 0
         offset_checked = False
+        signs = 0  # signs of the end since something new came
         while True:
             offset = max(0, edge - back)
             page = yield from self._fetch(offset)
             count = len(page.ids)
             end = offset + count
             if count == 0:
-                if offset == 0:
-                    return 0
-                if joined_end == offset:
-                    confirmed += 1
-                    if confirmed >= self._needed():
-                        return offset
-                empty_at, joined_end, pending = offset, None, None
+                signs += 1
+                if offset == 0 or signs >= self._needed():
+                    return offset
                 edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
+                empty_at, pending = offset, None
                 continue
             if offset > 0 and not self.ledger.look(page.ids).known:
-                pending, empty_at, joined_end = (offset, page), None, None
+                pending, empty_at = (offset, page), None
+                self.stretch = min(2 * self.stretch, 8) if back else self.stretch
                 back = max(1, 2 * back)
-                self.stretch = min(2 * self.stretch, 8) if back > 1 else self.stretch
                 continue
             grew = 0 < self.widest < count
             fresh = yield from self._hand_on(page)
@@ -282,30 +286,50 @@ class _Reading(Generic[P]):
             self.widest = max(self.widest, count)
             self.short = count < self.widest
             if fresh:
-                edge, back, confirmed = end, self._overlap(count), 0
-                empty_at = joined_end = pending = None
-            elif empty_at is not None and empty_at <= end and confirmed + 1 >= self._needed():
-                return empty_at
+                edge, back, signs = end, self._overlap(count), 0
+                if (yield from self._chased(end, count)):
+                    return end
             elif pending is not None and pending[0] == end:
                 # The page in front of it joins and ends where it begins, so it joins too.
                 yield from self._hand_on(pending[1])
-                edge, back = end + len(pending[1].ids), 0
-                empty_at = joined_end = pending = None
+                edge, back, signs = end + len(pending[1].ids), 0, 0
                 if self.report.limited:
                     return edge
             else:
-                confirmed += empty_at is not None and empty_at <= end
                 if page.ids == last_ids and not offset_checked:
                     offset_checked = True
                     if (yield from self._offset_is_ignored(page)):
                         return count
-                # A short page is probably the last: look behind it. A full one is not: go on.
-                edge, back = end, 0 if self.short else self._overlap(count)
-                empty_at, joined_end, pending = None, end, None
+                at_the_edge = self.ledger.is_last(page.ids[-1])
+                # The server had room for more and did not show any; or what was empty begins right behind.
+                signs += (self.short and (at_the_edge or not self.ragged)) or empty_at == end
+                if signs >= self._needed():
+                    return end
+                # Look behind a page that may be the last; from any other go on with an overlap.
+                edge, back = end, 0 if self.short or at_the_edge else self._overlap(count)
+            empty_at = pending = None
             last_ids = page.ids
 
+    def _chased(self, edge: int, count: int) -> Steps[P, bool]:
+        """Return whether to stop because rows come in behind us as fast as we read.
+
+        After many pages smaller than asked for, look far ahead. If nothing is there, all that is left to read now lies
+        in between; once more rows than that were read, the rest came in later.
+        """
+        self.chase = self.chase + 1 if count < self.size else 0
+        if self.finish is None and self.chase >= _CHASE:
+            self.chase = 0
+            if not (yield from self._fetch(edge + 2 * count)).ids:
+                self.finish = len(self.ledger) + 2 * count
+        if self.finish is None or len(self.ledger) < self.finish:
+            return False
+        if not self.rising:
+            self.report.complete = False
+            self.report.note("The list grew as fast as it was read, and not only at its end.")
+        return True
+
     def _needed(self) -> int:
-        return _CONFIRMATIONS_IF_RAGGED if self.ragged else 1
+        return _SIGNS_IF_RAGGED if self.ragged else _SIGNS
 
     def _overlap(self, count: int) -> int:
         """Return how many rows of a page of ``count`` the next window shows again; always leaves room for progress."""
@@ -340,8 +364,8 @@ class _Reading(Generic[P]):
     def _exhaust(self) -> Steps[P, None]:
         """Make whole passes until nothing new comes."""
         quiet = 0
-        last_length: int | None = None
-        for _ in range(_MAX_PASSES):
+        first_length = last_length = 0
+        for passes in counting(1):
             ids: set[str | None] = set()
             length = news = self.effort = 0
             while True:
@@ -357,9 +381,11 @@ class _Reading(Generic[P]):
             # As many different rows as positions, twice, and none of them new: nobody can be missing.
             if quiet and ((length == len(ids) and length == last_length) or quiet >= _QUIET_PASSES):
                 return
-            last_length = length
+            first_length, last_length = first_length or length, length
+            if not quiet and (passes >= _BUSY_PASSES or length > 3 * first_length):
+                break
         self.report.complete = False
         self.report.note(
-            f"The order of the list changed from page to page, and {_MAX_PASSES} readings of the whole list each "
-            "brought new rows."
+            f"The order of the list changed from page to page, and {passes} readings of the whole list still brought "
+            "new rows."
         )

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit
@@ -15,7 +16,6 @@ from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
 
@@ -23,7 +23,8 @@ T = TypeVar("T")
 
 _MAX_REDIRECTS = 5
 _MAX_MESSAGE = 1000
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+#: Control characters, and those that change the direction of text or cannot be seen: they could forge a log.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]+")
 #: gRPC's words behind the gateway: "received message larger than max (5242880 vs. 4194304)".
 _TOO_LARGE = re.compile(r"message (is )?(larger|too large|exceeds|size)|larger than max|response too large", re.I)
 _MONTH = re.compile(r"\bmonth", re.I)
@@ -134,7 +135,7 @@ def _explanation(reply: Reply) -> tuple[str | None, str]:
             text = ""
     else:
         if isinstance(value, dict):
-            error_id = str(value["id"])[:100] if isinstance(value.get("id"), str) else None
+            error_id = _UNPRINTABLE.sub(" ", value["id"])[:100] if isinstance(value.get("id"), str) else None
             text = next((value[key] for key in ("message", "error", "detail") if isinstance(value.get(key), str)), "")
     text = _UNPRINTABLE.sub(" ", text).strip()
     return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
@@ -162,9 +163,11 @@ def retry_after(headers: Mapping[str, str], received_at: float) -> float | None:
 
 def _http_date(value: str | None) -> datetime | None:
     try:
-        return parsedate_to_datetime(value) if value else None
-    except (ValueError, TypeError, IndexError, OverflowError):
+        moment = parsedate_to_datetime(value) if value else None
+    except (ValueError, OverflowError):
         return None
+    # HTTP dates are GMT, also those that do not say so.
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def redirected(call: Call, reply: Reply, count: int) -> Call:
@@ -210,6 +213,8 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _shown(url: str) -> str:
     """Return scheme and host of a URL: its path and query may hold secrets."""
+    if not url:
+        return "something that is no URL"
     parts = urlsplit(url)
     return _UNPRINTABLE.sub(" ", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:100]
 

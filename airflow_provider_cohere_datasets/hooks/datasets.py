@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.account import Account
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereDatasetsError
+from airflow_provider_cohere_datasets.core.account import Account, RequestPolicy
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereDatasetNotFoundError,
+    CohereDatasetsError,
+    CohereInputError,
+)
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.new_dataset import NewDataset
 from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.hooks.deletion import deletion
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 
 if TYPE_CHECKING:
@@ -68,13 +74,22 @@ class CohereDatasetsHook(BaseHook):
         :param connection: the connection, however it was fetched.
         :raises CohereInputError: if it is not usable; the message names the field.
         """
+        extra = connection.extra_dejson
+        if not isinstance(extra, dict):
+            raise CohereInputError(
+                f"The extra of connection {self.conn_id!r} must be a JSON object, not a {type(extra).__name__}."
+            )
+        known = [field.name for field in fields(RequestPolicy)]
+        for name in self.request_policy or ():
+            if name not in known:
+                raise CohereInputError(f"request_policy has no value {name!r:.40}, only {', '.join(known)}.")
         return Account.of(
             conn_id=self.conn_id,
             host=connection.host,
             password=connection.password,
             schema=connection.schema,
             port=connection.port,
-            extra=connection.extra_dejson,
+            extra=extra,
             overrides=self.request_policy,
         )
 
@@ -121,10 +136,11 @@ class CohereDatasetsHook(BaseHook):
         with airflow_errors(self.conn_id):
             return transport.run(flow)
 
-    def _exchange(self, build: Callable[[], Call], read: Callable[[Call, Reply], T]) -> T:
+    def _exchange(self, build: Callable[[], Call], read: Callable[[Call, Reply], T], max_tries: int | None = None) -> T:
         with airflow_errors():
             call = build()  # Bad input is found before the connection is even looked at.
-        return self.run(exchange(call, read, self.get_conn().account.policy))
+        policy = self.get_conn().account.policy
+        return self.run(exchange(call, read, replace(policy, max_tries=max_tries or policy.max_tries)))
 
     def stream_pages(
         self,
@@ -267,12 +283,11 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereInputError: if it cannot be an id, before any request.
         :raises CohereDatasetNotFoundError: if it is gone and ``ignore_missing`` is false.
         """
+        with airflow_errors():
+            call = calls.delete_dataset(dataset_id)
         try:
-            self._exchange(lambda: calls.delete_dataset(dataset_id), calls.read_deleted)
-        except CohereDatasetNotFoundError as error:
-            # A 404 after a try whose answer was lost means that the first one did delete it.
-            if error.tries > 1:
-                return True
+            self.run(deletion(call, self.get_conn().account.policy))
+        except CohereDatasetNotFoundError:
             if not ignore_missing:
                 raise
             return False
@@ -284,7 +299,11 @@ class CohereDatasetsHook(BaseHook):
         :returns: whether it works, and one sentence for the person who pressed the button.
         """
         try:
-            answer = self._exchange(calls.check_api_key, calls.read_key_check)
+            # One try: whoever pressed the button waits for it, and can press it again.
+            answer = self._exchange(calls.check_api_key, calls.read_key_check, max_tries=1)
+        except CohereDatasetNotFoundError:
+            base_url = self.get_conn().account.base_url
+            return False, f"There is no Cohere API at {base_url}: check the base URL in the connection's host."
         except CohereDatasetsError as error:
             return False, str(error)
         except Exception as error:  # The button shows what is returned, so nothing may escape.

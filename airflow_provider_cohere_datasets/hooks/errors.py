@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 @cache
 def _airflow_kind(kind: type[CohereDatasetsError]) -> type[CohereDatasetsError]:
     base = AirflowFailException if kind.permanent else AirflowException
-    return type(kind.__name__, (kind, base), {"__module__": kind.__module__, "__doc__": kind.__doc__})
+    names = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": _reduced}
+    return type(kind.__name__, (kind, base), names)
+
+
+def _reduced(error: CohereDatasetsError) -> tuple[Any, ...]:
+    # The class is made at runtime, so pickle cannot find it by its name.
+    return _rebuilt, (type(error).__mro__[1], error.message, error.__dict__)
+
+
+def _rebuilt(kind: type[CohereDatasetsError], message: str, state: dict[str, Any]) -> CohereDatasetsError:
+    error = kind(message)
+    error.__dict__.update(state)
+    return for_airflow(error, error.conn_id)
 
 
 def for_airflow(error: CohereDatasetsError, conn_id: str | None = None) -> CohereDatasetsError:

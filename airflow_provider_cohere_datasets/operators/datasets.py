@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_cohere_datasets.core.errors import CohereGateError, CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.core.gating import Requirements
-from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE
+from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, checked_count
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: More ids than this do not belong into XCom.
 MAX_LISTED = 1000
+#: Nor do more validation warnings; there may be one for each row.
+MAX_WARNINGS = 100
 
 
 class CohereListDatasetsOperator(CohereDatasetsOperator):
@@ -58,7 +60,7 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
         before: str | datetime | None = None,
         after: str | datetime | None = None,
         page_size: int = DEFAULT_PAGE_SIZE,
-        limit: int | None = None,
+        limit: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,15 +73,20 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Return the ids, in the server's order."""
+        limit = self.limit
+        if isinstance(limit, str):
+            with airflow_errors():
+                text = given("limit", limit)
+                limit = None if text is None else checked_count("limit", text)
         datasets = self.hook.list_datasets(
             dataset_type=self.dataset_type,
             validation_status=self.validation_status,
             before=self.before,
             after=self.after,
             page_size=self.page_size,
-            limit=self.limit or MAX_LISTED + 1,
+            limit=MAX_LISTED + 1 if limit is None else limit,
         )
-        if not self.limit and len(datasets) > MAX_LISTED:
+        if limit is None and len(datasets) > MAX_LISTED:
             raise for_airflow(
                 CohereInputError(
                     f"More than {MAX_LISTED} datasets match, too many for XCom: narrow the filters, set limit, or use "
@@ -93,7 +100,8 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
 class CohereGetDatasetOperator(CohereDatasetsOperator):
     """Return what is known of one dataset, as small JSON (``GET /v1/datasets/{id}``).
 
-    Samples and part URLs are left out: the URLs are signed, so whoever reads them can download the data.
+    Samples and URLs are left out: the URLs are signed, so whoever reads them can download the data. Of the validation
+    warnings the first 100 are kept.
 
     :param dataset_id: its id.
     :raises CohereInputError: if it cannot be an id, before any request.
@@ -109,9 +117,22 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the dataset."""
         dataset = self.hook.get_dataset(self.dataset_id)
-        secrets = {"dataset_parts": {"__all__": {"url", "original_url", "samples"}}}
-        result: dict[str, Any] = dataset.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=secrets)
+        result: dict[str, Any] = _shareable(dataset.model_dump(mode="json", by_alias=True, exclude_none=True))
+        warnings = result.get("validation_warnings", ())
+        if len(warnings) > MAX_WARNINGS:
+            more = len(warnings) - MAX_WARNINGS
+            result["validation_warnings"] = [*warnings[:MAX_WARNINGS], f"... and {more} more"]
         return result
+
+
+def _shareable(value: Any) -> Any:
+    """Return JSON without rows of the data and without URLs, wherever they stand and also in fields new to us."""
+    if isinstance(value, dict):
+        hidden = ("url", "urls", "samples")
+        return {name: _shareable(item) for name, item in value.items() if not name.lower().endswith(hidden)}
+    if isinstance(value, list):
+        return [_shareable(item) for item in value]
+    return value
 
 
 class CohereGetDatasetUsageOperator(CohereDatasetsOperator):
@@ -280,6 +301,10 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         """Check the dataset and return its summary."""
         with airflow_errors(self.conn_id):
             requirements = self._requirements()
+            types = self.allowed_types
+            if types is not None and (isinstance(types, str) or not all(isinstance(kind, str) for kind in types)):
+                # A text would be searched for parts of itself: "embed-input" allows "embed".
+                raise CohereInputError(f"allowed_types must be a list of types, not {types!r:.60}.")
         dataset = self.hook.get_dataset(self.dataset_id)
         violations = requirements.violations(dataset)
         if not violations:

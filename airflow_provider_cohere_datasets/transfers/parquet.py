@@ -113,7 +113,11 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
         self._export: Export | None = None
 
     def render_template(
-        self, content: Any, context: Context, jinja_env: jinja2.Environment | None = None, oids: set[int] | None = None
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
     ) -> Any:
         """Render a template, in which the filter ``path_segment`` may be used.
 
@@ -121,7 +125,7 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
         """
         jinja_env = jinja_env or self.get_template_env()
         jinja_env.filters["path_segment"] = path_segment
-        return super().render_template(content, context, jinja_env, oids)
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, and tell the assets in ``outlets`` what was exported."""

@@ -48,7 +48,7 @@ class BlockingTransport:
         self.account = account
         self._sleep = sleep
         self._clock = clock
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.headers.clear()
         self._session.auth = _Bearer(account.api_key)
         for scheme in ("http://", "https://"):
@@ -140,6 +140,11 @@ class BlockingTransport:
             )
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Keep the place of a redirect from requests, which fails on one that is no URL even if not to go there."""
+
+
 class _Bearer(AuthBase):
     """Sets the header; as ``auth`` it also keeps requests from replacing it by a password out of ``.netrc``."""
 
@@ -185,6 +190,8 @@ def _reason(error: Exception) -> str:
         if isinstance(error, kind):
             return reason
     text = repr(error)
+    if "ReadTimeoutError" in text:  # While the body is read, requests calls it a lost connection.
+        return "the server was silent for too long"
     if "NameResolutionError" in text or "getaddrinfo" in text:
         return "the host name is not known"
     if "Connection refused" in text:

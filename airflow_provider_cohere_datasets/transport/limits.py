@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from airflow_provider_cohere_datasets import __version__
 from airflow_provider_cohere_datasets.core.calls import Reply
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 #: A page of the list is known to stay below about 4 MiB; what is far beyond is not from the API.
 MAX_BODY_BYTES = 256 * 1024 * 1024
+#: Cohere's keys have 40 characters. One for a local server may be a word that is also in the names of datasets, and
+#: the data of a success must not change.
+_SECRET_LENGTH = 16
 
 
 def headers_for(account: Account) -> dict[str, str]:
@@ -33,11 +38,16 @@ def reply_for(
 ) -> Reply:
     """Return the reply. A key that the server echoes is taken out here, before anybody can log or store it."""
     key = account.api_key
+    if len(key) >= _SECRET_LENGTH or not 200 <= status < 300:
+        # As it is, as JSON spells it, and as a URL does; the longest first, for they may contain each other.
+        spelt = json.dumps(key)[1:-1]
+        for spelling in sorted({key, spelt, spelt.replace("/", "\\/"), quote(key, safe="")}, key=len, reverse=True):
+            body = body.replace(spelling.encode(), b"***")
     return Reply(
         url=account.base_url + call.target,
         status=status,
         headers={name.lower(): value.replace(key, "***") for name, value in headers.items()},
-        body=body.replace(key.encode(), b"***"),
+        body=body,
         received_at=time.time(),
         elapsed=elapsed,
     )

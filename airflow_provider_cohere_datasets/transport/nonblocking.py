@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_HIDDEN = "airflow_provider_cohere_datasets.hidden"
+
 
 class NonblockingTransport:
     """Runs flows in the running event loop; uploads are the blocking transport's business.
@@ -44,6 +46,7 @@ class NonblockingTransport:
             follow_redirects=False,
             headers=headers_for(account),
             timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),
+            event_hooks={"response": [_hide_location]},
         )
 
     async def __aenter__(self) -> NonblockingTransport:
@@ -77,7 +80,12 @@ class NonblockingTransport:
             flow.close()
 
     async def send(self, call: Call) -> Reply | TransportFailure:
-        """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`."""
+        """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`.
+
+        :raises TypeError: for a call with files.
+        """
+        if call.uploads:
+            raise TypeError("files are sent by the blocking transport")
         deadline = self.account.policy.total_timeout
         started = time.monotonic()
         try:
@@ -98,8 +106,15 @@ class NonblockingTransport:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     return TransportFailure(too_large(), True, time.monotonic() - started)
+        headers = {**response.headers, **response.extensions.get(_HIDDEN, {})}
         elapsed = time.monotonic() - started
-        return reply_for(self.account, call, response.status_code, response.headers, bytes(body), elapsed)
+        return reply_for(self.account, call, response.status_code, headers, bytes(body), elapsed)
+
+
+async def _hide_location(response: httpx.Response) -> None:
+    """Keep the place of a redirect from httpx, which fails on one that is no URL even if it is not to go there."""
+    if "location" in response.headers:
+        response.extensions[_HIDDEN] = {"location": response.headers.pop("location")}
 
 
 def _reason(error: Exception) -> str:

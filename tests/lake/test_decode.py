@@ -199,6 +199,13 @@ def test_a_wrong_kind_of_value_costs_only_itself(members: str, column: str) -> N
     assert f"Dataset.{column}" in page.problems[1][0]
 
 
+def test_a_wrong_value_may_be_nested_as_deeply_as_it_likes() -> None:
+    deep = "[" * 500 + '"\\ud800"' + "]" * 500
+    page = decode(body_with(f'"name":{deep},"schema":"kept"'))
+    assert page.ids == ["a", "b", "c"]
+    assert page.rows.column("schema").to_pylist() == [None, "kept", None]
+
+
 def test_the_last_of_repeated_keys_counts_and_characters_of_any_kind_survive() -> None:
     page = decode('{"datasets":[{"id":"a","name":"old","name":"new \\u0000 \\ud83d\\ude00 \u4e2d"}]}')
     assert page.rows.column("name").to_pylist() == ["new \x00 \U0001f600 \u4e2d"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -102,7 +103,7 @@ def test_templates_are_rendered_and_names_cannot_lead_elsewhere(server: Adversar
     assert exporting.execute(context())["rows"] == 4
     assert [path.name for path in (tmp_path / "ds=2026-01-02").iterdir()] == ["..%2Fa%20b.parquet"]
     climbing = operator(f"{tmp_path}/{{{{ name }}}}.parquet")
-    climbing.render_template_fields({"name": "../a"})
+    climbing.render_template_fields({"name": "../a"}, jinja2.Environment())  # As a running task does it.
     with pytest.raises(CohereInputError, match="path_segment"):
         climbing.execute(context())
 

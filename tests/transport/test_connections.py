@@ -1,0 +1,116 @@
+"""Connections that are lost, refused, or never made."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.errors import CohereTransportError
+from tests.adversary import AdversarialServer, Answer, Close, Reset, StaleKeepAlive, Through
+from tests.transport.conftest import ID, ONE, ROWS, Connect
+from tests.transport.harness import KEY, Client
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port that takes no more connections, so that one is neither made nor refused."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(address)
+        yield int(address[1])
+        for each in waiting:
+            each.close()
+
+
+def test_a_connection_is_kept(server: AdversarialServer, client: Client) -> None:
+    for _ in range(5):
+        client.get(ID)
+    client.usage()
+    assert len({request.connection for request in server.requests}) == 1
+
+
+def test_a_lost_idle_connection_is_replaced(server: AdversarialServer, client: Client) -> None:
+    server.script("GET", ONE, [StaleKeepAlive()] * 3)
+    for _ in range(4):
+        assert client.get(ID).id == ID
+    assert server.count() == 4
+    assert len({request.connection for request in server.requests}) == 4
+
+
+@pytest.mark.parametrize("fault", [Close(), Reset()], ids=lambda fault: type(fault).__name__)
+def test_a_connection_that_is_lost_at_work_costs_one(server: AdversarialServer, client: Client, fault: Close) -> None:
+    client.get(ID)
+    server.script("GET", ONE, [fault])
+    assert client.get(ID).id == ID
+    assert server.count() == 3
+    assert server.requests[0].connection == server.requests[1].connection != server.requests[2].connection
+
+
+def test_refused(server: AdversarialServer, connect: Connect, free_port: int) -> None:
+    client = connect(f"http://127.0.0.1:{free_port}")
+    with pytest.raises(CohereTransportError, match=r"connection was refused.*Gave up after 3 tries") as got:
+        client.get(ID)
+    assert len(client.pauses) == 2
+    assert KEY not in str(got.value)
+    assert str(free_port) not in str(got.value), "no URL in errors"
+
+
+def test_an_unknown_host(connect: Connect) -> None:
+    client = connect("http://nowhere.invalid")
+    with pytest.raises(CohereTransportError, match=r"the host name is not known\. Gave up after 3 tries"):
+        client.get(ID)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "a..invalid"])
+def test_a_host_that_is_no_name(connect: Connect, host: str) -> None:
+    with pytest.raises(CohereTransportError):
+        connect(f"http://{host}").get(ID)
+
+
+def test_no_connection_in_time(connect: Connect, full_port: int) -> None:
+    client = connect(f"http://127.0.0.1:{full_port}", connect_timeout=0.2, max_tries=2)
+    with pytest.raises(CohereTransportError, match="the connection could not be made in time"):
+        client.get(ID)
+    assert len(client.pauses) == 1
+
+
+def test_the_total_deadline_counts_while_connecting(connect: Connect, full_port: int) -> None:
+    client = connect(f"http://127.0.0.1:{full_port}", total_timeout=0.2, max_tries=1)
+    with pytest.raises(CohereTransportError):
+        client.get(ID)
+
+
+def test_a_create_that_never_left_is_sent_again(connect: Connect, free_port: int) -> None:
+    client = connect(f"http://127.0.0.1:{free_port}")
+    with pytest.raises(CohereTransportError, match=r"refused.*Gave up after 3 tries"):
+        client.create()
+    assert len(client.pauses) == 2
+
+
+def test_a_proxy_of_the_environment_is_used(
+    server: AdversarialServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    server.script("GET", None, [Through(Answer(json={"dataset": ROWS[0]}))])
+    assert connect("http://nowhere.invalid").get(ID).id == ID
+    assert [request.raw_target for request in server.requests] == [f"http://nowhere.invalid{ONE}"]
+
+
+def test_a_proxy_that_is_not_there(connect: Connect, monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{free_port}")
+    with pytest.raises(CohereTransportError) as got:
+        connect("http://nowhere.invalid").get(ID)
+    assert "secret" not in str(got.value)
+    assert str(free_port) not in str(got.value)

@@ -1,0 +1,82 @@
+"""No request lasts longer than its deadline, whatever the server does with its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.account import Account
+from airflow_provider_cohere_datasets.core.errors import CohereTransportError
+from tests.adversary import AdversarialServer, DripBody, DripHeaders, EndlessBody, Fault, Hang, Slow
+from tests.transport.conftest import ID, ONE, Connect
+from tests.transport.harness import DRIVERS, Client
+
+
+@contextmanager
+def lasting(least: float, most: float) -> Iterator[None]:
+    """The block takes at least and at most so many seconds; generous, for a busy machine."""
+    started = time.monotonic()
+    yield
+    assert least * 0.9 <= time.monotonic() - started < most
+
+
+@pytest.mark.parametrize(
+    "fault", [Hang(), DripHeaders(), DripBody(), DripBody(interval=0.001), EndlessBody()], ids=lambda f: type(f).__name__
+)
+def test_the_total_deadline(server: AdversarialServer, connect: Connect, fault: Fault) -> None:
+    # The endless body is compared with a deadline so short that it cannot become too large before.
+    seconds = 0.02 if isinstance(fault, EndlessBody) else 0.25
+    client = connect(max_tries=1, total_timeout=seconds)
+    server.script("GET", ONE, [fault])
+    with lasting(seconds, 3), pytest.raises(CohereTransportError, match=f"no complete answer within {seconds:g} s"):
+        client.get(ID)
+    assert server.count() == 1
+
+
+@pytest.mark.parametrize("fault", [Hang(), DripBody(interval=5)], ids=lambda f: type(f).__name__)
+def test_the_read_deadline(server: AdversarialServer, connect: Connect, fault: Fault) -> None:
+    client = connect(max_tries=1, read_timeout=0.25)
+    server.script("GET", ONE, [fault])
+    with lasting(0.25, 3), pytest.raises(CohereTransportError, match="the server was silent for too long"):
+        client.get(ID)
+    assert server.count() == 1
+
+
+def test_a_drip_is_no_silence(server: AdversarialServer, connect: Connect) -> None:
+    client = connect(read_timeout=0.5)
+    server.script("GET", ONE, [DripBody(interval=0.001, forever=False)])
+    assert client.get(ID).id == ID
+    assert server.count() == 1
+
+
+def test_after_a_deadline_comes_a_new_try(server: AdversarialServer, connect: Connect) -> None:
+    client = connect(total_timeout=0.5)
+    server.script("GET", ONE, [DripBody(), DripHeaders()])
+    assert client.get(ID).id == ID
+    assert server.count() == 3
+    assert len({request.connection for request in server.requests}) == 3, "a broken connection is not used again"
+
+
+def test_each_try_has_its_own_deadline(server: AdversarialServer, connect: Connect) -> None:
+    client = connect(max_tries=5, total_timeout=0.5)
+    server.script("GET", ONE, [Slow(seconds=0.2)] * 3)
+    for _ in range(3):
+        client.get(ID)
+    assert server.count() == 3
+
+
+@pytest.mark.parametrize("kind", list(DRIVERS))
+@pytest.mark.parametrize("where", ["extra", "overrides"])
+def test_deadlines_are_set_on_the_connection_or_the_hook(server: AdversarialServer, kind: str, where: str) -> None:
+    values = {where: {"total_timeout": "0.25", "max_tries": 2, "backoff_base": 0}}
+    client = Client(kind, Account.of(conn_id="c", host=server.url, password="test-key", **values))
+    server.script("GET", ONE, [DripHeaders()], repeat=True)
+    try:
+        with lasting(0.5, 3), pytest.raises(CohereTransportError, match=r"within 0\.25 s.* Gave up after 2 tries"):
+            client.get(ID)
+    finally:
+        client.close()
+    assert server.count() == 2
