@@ -14,6 +14,7 @@ __all__ = [
     "CohereDatasetNotFoundError",
     "CohereDatasetSkippedError",
     "CohereDatasetsError",
+    "CohereEventError",
     "CohereGateError",
     "CohereInputError",
     "CohereInvalidRequestError",
@@ -154,15 +155,20 @@ class CohereTransportError(CohereDatasetsError):
 
 
 class CohereUploadUnknownError(CohereDatasetsError):
-    """An upload broke off where nobody can tell whether the dataset was created; it is not repeated."""
+    """An upload broke off where nobody can tell whether the dataset was created.
 
-    permanent = False
+    It is permanent, because another try by Airflow would repeat the upload blindly and might make a second dataset.
+    """
 
 
 class CohereListingError(CohereDatasetsError):
     """The list of datasets could not be proved complete."""
 
     permanent = False
+
+
+class CohereEventError(CohereDatasetsError):
+    """A trigger's event is not one that this version of the provider knows."""
 
 
 class CohereDatasetFailedError(CohereDatasetsError):

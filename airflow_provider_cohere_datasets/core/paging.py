@@ -186,12 +186,16 @@ class _Reading(Generic[P]):
         length = yield from self._walk()
         if self.report.limited:
             return
+        few = length <= _FEW_PAGES * self.widest
         if self.steady and not (self.rising or self.falling):
-            # In an order by anything else than time, rows may move in front of us, and do so mostly to the head.
-            yield from self._reread_head()
+            # In an order by anything else than time, rows may move in front of us, and do so mostly to the head. A
+            # short list is read twice again as a whole, which also shows whether its order holds still at all.
+            yield from self._reread(Ledger() if few else None)
+        if self.widest == 1 and len(self.ledger) > 1:
+            self.steady = False  # Pages of one row cannot show that the order holds still.
         # More positions than rows: rows came in while we read, or we missed some. Where it is cheap, look again.
-        unexplained = length > len(self.ledger) and length <= _FEW_PAGES * max(1, self.widest)
-        if (unexplained or not self.steady) and not self.report.limited:
+        missed = few and length > len(self.ledger)
+        if (missed or not self.steady) and not self.report.limited:
             yield from self._exhaust()
 
     def _fetch(self, offset: int, size: int | None = None) -> Steps[P, P]:
@@ -267,7 +271,7 @@ class _Reading(Generic[P]):
             count = len(page.ids)
             end = offset + count
             if count == 0:
-                signs += 1
+                signs += empty_at is None  # Stepping back through emptiness shows nothing more.
                 if offset == 0 or signs >= self._needed():
                     return offset
                 edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
@@ -293,8 +297,6 @@ class _Reading(Generic[P]):
                 # The page in front of it joins and ends where it begins, so it joins too.
                 yield from self._hand_on(pending[1])
                 edge, back, signs = end + len(pending[1].ids), 0, 0
-                if self.report.limited:
-                    return edge
             else:
                 if page.ids == last_ids and not offset_checked:
                     offset_checked = True
@@ -353,13 +355,22 @@ class _Reading(Generic[P]):
             "behind that page cannot be read."
         )
 
-    def _reread_head(self) -> Steps[P, None]:
-        offset = 0
-        while True:
-            page = yield from self._fetch(offset)
-            offset += len(page.ids)
-            if not (yield from self._hand_on(page)) or self.report.limited:
-                return
+    def _reread(self, order: Ledger | None) -> Steps[P, None]:
+        """Read from the head again until a page brings nothing new; with an ``order``, twice to the end."""
+        for _ in range(1 if order is None else 2):
+            offset = 0
+            while True:
+                page = yield from self._fetch(offset)
+                offset += len(page.ids)
+                news = yield from self._hand_on(page)
+                if order is not None:
+                    seen = order.look(page.ids)
+                    self.steady = self.steady and seen.in_order
+                    order.add(page.ids, seen)
+                if self.report.limited or not self.steady:
+                    return
+                if not page.ids or (order is None and not news):
+                    break
 
     def _exhaust(self) -> Steps[P, None]:
         """Make whole passes until nothing new comes."""

@@ -1,4 +1,8 @@
-"""Waiting for validation: what a status means for whoever waits, and the one poll loop."""
+"""Waiting for validation: what a status means, how often to look, and when the wait is over.
+
+This is the one description of the wait. The sensor's pokes, its trigger and the loop that triggers share all feed what
+they see into a :class:`Watch` and do what it says.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,16 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_cohere_datasets.core import calls, errors
-from airflow_provider_cohere_datasets.core.calls import Pause
-from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.core import errors
+from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
+from airflow_provider_cohere_datasets.core.looking import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from airflow_provider_cohere_datasets.core.account import RequestPolicy
-    from airflow_provider_cohere_datasets.core.calls import Flow
-    from airflow_provider_cohere_datasets.core.models import Dataset
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
 EVENT_VERSION = 1
-_MAX_TEXT = 500
+_MAX_LISTED = 10
 
 
 class Verdict(Enum):
@@ -38,9 +38,12 @@ class Goal:
     """What counts as done.
 
     :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
+    :param fail_fast: whether the first dataset that fails ends the wait for all; if not, all are waited for and then
+        every failure is reported.
     """
 
     skipped_as: Literal["fail", "success"] = "fail"
+    fail_fast: bool = True
 
 
 def assess(status: str | None, goal: Goal) -> Verdict:
@@ -57,57 +60,59 @@ def assess(status: str | None, goal: Goal) -> Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What one look at a dataset showed; small enough for XCom, without samples and URLs.
-
-    :param status: the validation status, ``None`` if the dataset does not exist.
-    """
-
-    id: str
-    status: str | None
-    num_rows: int = 0
-    size_bytes: int = 0
-    warnings: int = 0
-    reason: str | None = None
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Observation:
-        """Take from a dataset what waiting needs."""
-        reason = dataset.validation_error or None
-        if dataset.validation_status == "failed":
-            warnings = "; ".join((dataset.validation_warnings or [])[:5])
-            reason = f"{reason or 'no reason given'}{f' (warnings: {warnings})' if warnings else ''}"
-        return cls(
-            dataset.id,
-            dataset.validation_status,
-            dataset.num_rows,
-            dataset.size_bytes,
-            len(dataset.validation_warnings or ()),
-            reason and (reason if len(reason) <= _MAX_TEXT else f"{reason[:_MAX_TEXT]}…"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class PollPolicy:
     """How often to look.
 
     :param interval: seconds between two looks.
-    :param factor: what the interval is multiplied with after each look.
+    :param exponential: whether the interval doubles after each look.
     :param max_interval: seconds; the interval grows no further.
-    :param jitter: share of the interval that is random, from 0 to 1.
+    :param jitter: share of the interval that is random, from 0 to 1; it is taken off.
+    :param max_failures: looks in a row that may fail for reasons that pass before the wait ends; ``None`` for any
+        number.
     """
 
     interval: float = 30.0
-    factor: float = 1.0
+    exponential: bool = False
     max_interval: float | None = None
     jitter: float = 0.1
+    max_failures: int | None = 5
 
-    def delay(self, looks: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
-        """Return the seconds to wait after a number of looks."""
-        seconds = self.interval * self.factor ** min(looks - 1, 60)
+    def __post_init__(self) -> None:
+        """Refuse what is no time or no share."""
+        for name in ("interval", "max_interval"):
+            value = getattr(self, name)
+            if not (name == "max_interval" and value is None) and not _is_number(value, 1e9):
+                raise errors.CohereInputError(f"The poll {name} must be a number of seconds, not {value!r:.40}.")
+        if not _is_number(self.jitter, 1.0):
+            raise errors.CohereInputError(f"jitter must be a share from 0 to 1, not {self.jitter!r:.40}.")
+        if self.max_failures is not None and not (isinstance(self.max_failures, int) and self.max_failures >= 0):
+            raise errors.CohereInputError(
+                f"max_failures must be a whole number from 0 up, or None, not {self.max_failures!r:.40}."
+            )
+
+    def delay(self, elapsed: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
+        """Return the seconds until the next look.
+
+        It depends on the time alone, so it is the same in a task that keeps running, in one that is scheduled anew for
+        each look, and in a triggerer that was restarted.
+
+        :param elapsed: seconds since the wait began.
+        :param uniform: where the jitter comes from.
+        """
+        seconds = self.interval
+        if self.exponential:
+            step, planned = max(self.interval, 1.0), 0.0
+            while planned <= elapsed:
+                planned += step
+                step = 2 * step if self.max_interval is None else min(2 * step, max(self.max_interval, 1.0))
+            seconds = planned - elapsed
         if self.max_interval is not None:
-            seconds = min(seconds, max(self.max_interval, self.interval))
+            seconds = min(seconds, self.max_interval)
         return seconds * (1.0 - uniform(0.0, self.jitter))
+
+
+def _is_number(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +131,20 @@ class WaitEvent:
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as plain JSON."""
-        return asdict(self)
+        event = asdict(self)
+        event["observations"] = list(event["observations"])
+        return event
 
     @classmethod
     def from_json(cls, payload: object) -> WaitEvent:
         """Read an event, and refuse everything that is not exactly one.
 
-        :raises CohereDatasetsError: so that no unknown event is ever taken for success.
+        :raises CohereEventError: so that no unknown event is ever taken for success.
         """
         if not isinstance(payload, dict):
-            raise errors.CohereDatasetsError(f"The trigger's event is not known: {payload!r:.100}.")
+            raise errors.CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
         if payload.get("version") != EVENT_VERSION:
-            raise errors.CohereDatasetsError(
+            raise errors.CohereEventError(
                 f"The trigger's event has version {payload.get('version')!r:.20}, this worker knows {EVENT_VERSION}: "
                 "the triggerer and the worker run different versions of the provider."
             )
@@ -150,87 +157,134 @@ class WaitEvent:
             or isinstance(error, dict) != (outcome == "error")
             or (outcome == "ready" and not rows)
         ):
-            raise errors.CohereDatasetsError(f"The trigger's event is not known: {payload!r:.100}.")
+            raise errors.CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
         return cls(outcome, tuple(Observation(**row) for row in rows), error)
 
 
-def look(ids: Sequence[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
-    """Look once at some datasets."""
-    seen = {}
-    for dataset_id in ids:
-        call = calls.get_dataset(dataset_id)
-        try:
-            seen[dataset_id] = Observation.of((yield from exchange(call, calls.read_dataset, policy)))
-        except errors.CohereDatasetNotFoundError:
-            seen[dataset_id] = Observation(dataset_id, None)
-    return seen
-
-
-def judge(observation: Observation, goal: Goal) -> Verdict:
-    """Return the verdict on a dataset, or raise what ends the wait for it.
-
-    :raises CohereDatasetsError: if the dataset failed, was skipped or is gone.
-    """
-    verdict = assess(observation.status, goal)
-    about = f"Dataset {observation.id!r}"
-    if verdict is Verdict.FAILED:
-        raise errors.CohereDatasetFailedError(
-            f"{about} failed its validation: {observation.reason or 'no reason given'}.", dataset_id=observation.id
-        )
-    if verdict is Verdict.SKIPPED:
-        raise errors.CohereDatasetSkippedError(
-            f"The validation of dataset {observation.id!r} was skipped; set skipped_as='success' to accept that.",
-            dataset_id=observation.id,
-        )
-    if verdict is Verdict.GONE:
-        raise errors.CohereDatasetNotFoundError(
-            f"{about} does not exist, or not any more (Cohere deletes datasets 30 days after creation).",
-            dataset_id=observation.id,
-            status=404,
-        )
-    return verdict
-
-
-def wait_for(
-    ids: Sequence[str],
-    *,
-    goal: Goal,
-    poll: PollPolicy,
-    policy: RequestPolicy,
-    timeout: float,
-    on_look: Callable[[Mapping[str, Observation]], None] | None = None,
-) -> Flow[WaitEvent]:
-    """Wait until all datasets are ready.
+class Watch:
+    """The state of one wait: told what each look showed, it says when the wait is over.
 
     :param ids: the datasets.
     :param goal: what counts as done.
-    :param poll: how often to look.
-    :param policy: tries and deadlines of each request.
-    :param timeout: seconds from now after which the wait ends with the outcome ``timeout``.
-    :param on_look: told what each look showed.
-    :returns: the event; errors that end the wait are in it, not raised.
+    :param max_failures: looks in a row that may fail before the wait ends; ``None`` for any number.
+    :param tell: told in words what changed, once for each change.
+    :param warn: told once of each status that the reference does not list.
     """
-    started = yield from _now()
-    open_ids, seen, looks = list(ids), dict[str, Observation](), 0
-    while True:
-        try:
-            seen |= yield from look(open_ids, policy)
-            looks += 1
-            if on_look is not None:
-                on_look(seen)
-            open_ids = [i for i in open_ids if judge(seen[i], goal) is Verdict.WAIT]
-        except errors.CohereDatasetsError as error:
-            return WaitEvent("error", tuple(seen.values()), error.details())
-        if not open_ids:
-            return WaitEvent("ready", tuple(seen.values()))
-        left = timeout - ((yield from _now()) - started)
-        if left <= 0:
-            return WaitEvent("timeout", tuple(seen.values()))
-        yield Pause(min(poll.delay(looks), left))
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        goal: Goal,
+        *,
+        max_failures: int | None,
+        tell: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.open_ids = list(ids)
+        self.seen: dict[str, Observation] = {}
+        #: Looks in a row that failed for reasons that pass.
+        self.failures = 0
+        self._ids = tuple(ids)
+        self._goal = goal
+        self._max_failures = max_failures
+        self._tell = tell
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._failed: dict[str, errors.CohereDatasetsError] = {}
+
+    def see(self, looked: Mapping[str, Observation]) -> WaitEvent | None:
+        """Take what a look showed; datasets that are not in it stay as they are.
+
+        :returns: how the wait ended, or ``None`` if it goes on.
+        """
+        self.failures = 0
+        for dataset_id in list(self.open_ids):
+            if dataset_id not in looked:
+                continue
+            self._note(looked[dataset_id])
+            failure = failure_of(looked[dataset_id], self._goal)
+            if failure is not None:
+                self._failed[dataset_id] = failure
+                if self._goal.fail_fast:
+                    return self._event("error", failure)
+            if failure is not None or assess(looked[dataset_id].status, self._goal) is Verdict.READY:
+                self.open_ids.remove(dataset_id)
+        if self.open_ids:
+            return None
+        return self._event("error", self._all_failures()) if self._failed else self._event("ready")
+
+    def fail(self, error: errors.CohereDatasetsError) -> WaitEvent | None:
+        """Take that a look failed; a permanent error ends the wait, others only after some in a row."""
+        self.failures += 1
+        if error.permanent or (self._max_failures is not None and self.failures > self._max_failures):
+            return self._event("error", error)
+        self._warn(f"Look number {self.failures} in a row failed: {error}")
+        return None
+
+    def timed_out(self) -> WaitEvent:
+        """Return that the time is over."""
+        return self._event("timeout")
+
+    def last_seen(self) -> str:
+        """Return the last status of what is still waited for, in words."""
+        return last_seen(self.seen.values(), self.open_ids)
+
+    def _event(
+        self, outcome: Literal["ready", "error", "timeout"], error: errors.CohereDatasetsError | None = None
+    ) -> WaitEvent:
+        # In the order in which the user gave the ids, whatever order they were seen in.
+        observations = tuple(self.seen[dataset_id] for dataset_id in self._ids if dataset_id in self.seen)
+        return WaitEvent(outcome, observations, error.details() if error else None)
+
+    def _note(self, observation: Observation) -> None:
+        before, status = self.seen.get(observation.id), observation.status
+        self.seen[observation.id] = observation
+        if status is None or (before is not None and before.status == status):
+            return
+        self._tell(f"Dataset {observation.id} is {status}.")
+        if status not in VALIDATION_STATUSES and status not in self._warned:
+            self._warned.add(status)
+            self._warn(f"Dataset {observation.id} has a status that is not documented, {status[:60]!r}; waiting on.")
+
+    def _all_failures(self) -> errors.CohereDatasetsError:
+        first, *others = self._failed.values()
+        if not others:
+            return first
+        shown = " ".join(str(failure) for failure in list(self._failed.values())[:_MAX_LISTED])
+        more = f" And {len(self._failed) - _MAX_LISTED} more." if len(self._failed) > _MAX_LISTED else ""
+        return type(first)(f"{len(self._failed)} of {len(self._ids)} datasets are not ready: {shown}{more}")
 
 
-def _now() -> Flow[float]:
-    now = yield Pause(0.0)
-    if not isinstance(now, float):
-        raise TypeError(f"a driver must answer a pause with its clock, not {now!r:.60}")
-    return now
+def failure_of(observation: Observation, goal: Goal) -> errors.CohereDatasetsError | None:
+    """Return the error that an observed dataset means for whoever waits for it, if it means one."""
+    verdict, dataset_id = assess(observation.status, goal), observation.id
+    if verdict is Verdict.FAILED:
+        return errors.CohereDatasetFailedError(
+            f"Dataset {dataset_id!r} failed its validation: {observation.reason or 'no reason given'}.",
+            dataset_id=dataset_id,
+        )
+    if verdict is Verdict.SKIPPED:
+        return errors.CohereDatasetSkippedError(
+            f"The validation of dataset {dataset_id!r} was skipped; skipped_as='success' accepts that.",
+            dataset_id=dataset_id,
+        )
+    if verdict is Verdict.GONE:
+        return errors.CohereDatasetNotFoundError(
+            f"Dataset {dataset_id!r} does not exist, or not any more; Cohere deletes datasets 30 days after creation.",
+            dataset_id=dataset_id,
+            status=404,
+        )
+    return None
+
+
+def last_seen(observations: Iterable[Observation], waited_for: Iterable[str] | None = None) -> str:
+    """Return the last status of datasets, in words.
+
+    :param observations: what was seen last.
+    :param waited_for: the datasets of interest; all that are not validated if not given.
+    """
+    by_id = {observation.id: observation.status for observation in observations}
+    ids = [i for i, status in by_id.items() if status != "validated"] if waited_for is None else list(waited_for)
+    shown = ", ".join(f"{i} was {by_id.get(i) or 'not seen'}" for i in ids[:_MAX_LISTED])
+    more = f" and {len(ids) - _MAX_LISTED} more" if len(ids) > _MAX_LISTED else ""
+    return f"Last seen: {shown or 'nothing'}{more}."

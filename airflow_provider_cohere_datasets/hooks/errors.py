@@ -42,7 +42,7 @@ def for_airflow(error: CohereDatasetsError, conn_id: str | None = None) -> Coher
     """
     if isinstance(error, AirflowException):
         return error
-    kind = _airflow_kind(type(error))
+    kind = _airflow_kind(type(error))  # type: ignore[arg-type]  # a class is hashable
     twin = kind(error.message)
     twin.__dict__.update(error.__dict__)
     twin.conn_id = conn_id

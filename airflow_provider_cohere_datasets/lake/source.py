@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -14,7 +14,6 @@ from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import IO
 
 #: Formats by the ending of the file's name; Cohere tells them by it too.
@@ -39,15 +38,16 @@ def upload_of(argument: str, source: str | os.PathLike[str] | ObjectStoragePath)
         raise CohereInputError(
             f"{argument} {path.name!r} has an unsupported format: its name must end in {', '.join(CONTENT_TYPES)}."
         )
-    size = _size_of(argument, path)
+    _check(argument, path)
 
     def open_file() -> IO[bytes]:
-        return cast("IO[bytes]", _Sized(path.open("rb"), size))
+        stream: IO[bytes] = path.open("rb")
+        return stream
 
     return Upload(argument, path.name, open_file, kind)
 
 
-def _size_of(argument: str, path: Any) -> int:
+def _check(argument: str, path: Any) -> None:
     what = f"{argument} {str(path)!r}"
     try:
         folder = path.is_dir()
@@ -70,37 +70,6 @@ def _size_of(argument: str, path: Any) -> int:
         raise CohereInputError(f"{what} is empty.")
     if size > MAX_BYTES:
         raise CohereInputError(f"{what} has {size} bytes; Cohere takes at most {MAX_BYTES}.")
-    return int(size)
-
-
-class _Sized:
-    """A file as the upload needs it: with a length, which the files of object stores do not tell.
-
-    Exactly so many bytes are read, because they were announced to the server.
-    """
-
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file = file
-        #: Bytes that are left.
-        self.len = size
-
-    def __enter__(self) -> _Sized:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._file.close()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(self.len if size < 0 else min(size, self.len))
-        if self.len and not data:
-            raise OSError("the file became shorter while it was uploaded")
-        self.len -= len(data)
-        return data
 
 
 def _path_of(argument: str, source: Any) -> Any:

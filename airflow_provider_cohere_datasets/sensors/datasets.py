@@ -2,57 +2,79 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
 from airflow_provider_cohere_datasets.core.calls import checked_id
-from airflow_provider_cohere_datasets.core.errors import CohereInputError, error_from_details
-from airflow_provider_cohere_datasets.core.waiting import Goal, Verdict, WaitEvent, judge, look
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError, error_from_details
+from airflow_provider_cohere_datasets.core.looking import Looker
+from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, last_seen
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cohere_datasets.core.waiting import Observation
-
-#: Seconds that Airflow's own timeout leaves the trigger to report its timeout with the last status.
+#: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
+#: The key in the task's state store, where there is one.
+_STATE = "cohere_datasets_failed_looks"
 
 
 class CohereDatasetValidationSensor(BaseSensorOperator):
     """Wait until Cohere has validated one dataset, or all of several.
 
     ``validated`` is success. ``failed`` fails at once, with Cohere's reason, and Airflow does not retry it.
-    ``unknown``, ``queued``, ``processing`` and any status that is not known yet wait. Part data and row counts show up before the
-    status is ``validated`` and are not taken for it.
+    ``unknown``, ``queued``, ``processing`` and any status that is not known yet wait. Part data and row counts show
+    up before the status is ``validated`` and are not taken for it. A dataset that does not exist fails after 3
+    seconds, in which it is asked for three times.
 
     In the modes ``poke`` and ``reschedule`` the task itself looks; with ``deferrable=True`` it looks once and then
-    waits in the triggerer without taking a worker slot.
+    waits in the triggerer without taking a worker slot. The outcome, the exception and what ``soft_fail`` makes of it
+    are the same in each mode. Only in ``reschedule`` below Airflow 3.3 failed looks are not counted, because nothing
+    remembers them from one look to the next.
 
     :param dataset_id: the dataset; or
-    :param dataset_ids: several of them.
+    :param dataset_ids: several of them. They are looked at together, through the list of datasets where that takes
+        fewer requests.
     :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
+    :param fail_fast: whether the first dataset that fails ends the wait for all. If not, all are waited for, and the
+        error names every one that failed.
     :param poke_interval: seconds between two looks.
+    :param exponential_backoff: whether the interval doubles after each look, up to ``max_wait``.
+    :param jitter: share of the interval that is random, so that many sensors do not look at once.
+    :param max_failures: looks in a row that may fail for reasons that pass, each after the tries of the request
+        policy; ``None`` for any number, as ``silent_fail`` does.
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``.
+    :param start_from_trigger: whether to start in the triggerer without a first look on a worker (Airflow 3.3; a mapped
+        task starts on a worker all the same). Needs ``deferrable``.
     :param conn_id: the connection.
     :param request_policy: tries and deadlines of each request that win over the connection's extra.
     :returns: for each dataset its id, status, rows, bytes and number of warnings; a list for ``dataset_ids``.
     :raises CohereDatasetFailedError: if the validation failed.
     :raises CohereDatasetSkippedError: if it was skipped, and that is not a success.
     :raises CohereDatasetNotFoundError: if the dataset does not exist.
-    :raises AirflowSensorTimeout: after ``timeout`` seconds.
+    :raises AirflowSensorTimeout: after ``timeout`` seconds, with the last status.
     """
 
     template_fields = ("conn_id", "dataset_id", "dataset_ids")
     ui_color = "#f5f0ea"
+    # The class must not start from the trigger: a mapped task would defer with what was not expanded yet.
+    start_trigger_args = None
 
     def __init__(
         self,
@@ -60,8 +82,12 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
         dataset_id: str | None = None,
         dataset_ids: Sequence[str] | None = None,
         skipped_as: Literal["fail", "success"] = "fail",
+        fail_fast: bool = True,
         poke_interval: float | timedelta = 30.0,
+        jitter: float = 0.1,
+        max_failures: int | None = 5,
         deferrable: bool | None = None,
+        start_from_trigger: bool = False,
         conn_id: str = CohereDatasetsHook.default_conn_name,
         request_policy: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -69,25 +95,89 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
         super().__init__(poke_interval=poke_interval, **with_retry_policy(kwargs))
         if skipped_as not in {"fail", "success"}:
             raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
+        if (dataset_id is None) == (dataset_ids is None):
+            raise CohereInputError("Give either dataset_id or dataset_ids.")
         self.dataset_id = dataset_id
         self.dataset_ids = dataset_ids
         self.skipped_as = skipped_as
+        self.fail_fast = fail_fast
+        self.jitter = jitter
+        self.max_failures = max_failures
         self.conn_id = conn_id
         self.request_policy = request_policy
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
-        self._last: dict[str, Observation] = {}
+        self.start_from_trigger = start_from_trigger
+        self._poll_policy()
+        if start_from_trigger:
+            self._start_from_trigger()
+
+    def _start_from_trigger(self) -> None:
+        from airflow.triggers.base import StartTriggerArgs
+
+        if not self.deferrable:
+            raise CohereInputError("start_from_trigger needs deferrable=True.")
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls="airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetValidationTrigger",
+            trigger_kwargs=self._trigger_kwargs(started_at=None),
+            next_method="execute_complete",
+            next_kwargs=None,
+            timeout=self._trigger_timeout(self.timeout),
+        )
+
+    def _poll_policy(self) -> PollPolicy:
+        return PollPolicy(
+            interval=self.poke_interval,
+            exponential=bool(self.exponential_backoff),
+            max_interval=self.max_wait.total_seconds() if self.max_wait is not None else None,
+            jitter=self.jitter,
+            max_failures=None if self.silent_fail else self.max_failures,
+        )
+
+    def _trigger_kwargs(self, started_at: float | None) -> dict[str, Any]:
+        poll = self._poll_policy()
+        return {
+            "dataset_id": self.dataset_id,
+            "dataset_ids": None if self.dataset_ids is None else self.dataset_ids,
+            "conn_id": self.conn_id,
+            "skipped_as": self.skipped_as,
+            "fail_fast": self.fail_fast,
+            "poke_interval": poll.interval,
+            "exponential_backoff": poll.exponential,
+            "max_wait": poll.max_interval,
+            "jitter": poll.jitter,
+            "max_failures": poll.max_failures,
+            "timeout": self.timeout,
+            "started_at": started_at,
+            "request_policy": dict(self.request_policy) if self.request_policy else None,
+        }
+
+    @staticmethod
+    def _trigger_timeout(seconds: float) -> timedelta:
+        return timedelta(seconds=max(0.0, seconds) + _MARGIN)
 
     @cached_property
     def hook(self) -> CohereDatasetsHook:
         """The hook on the connection."""
         return CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
 
+    @cached_property
+    def _looker(self) -> Looker:
+        return Looker()
+
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(
+            self._ids(),
+            Goal(self.skipped_as, self.fail_fast),
+            max_failures=self._poll_policy().max_failures,
+            tell=self.log.info,
+            warn=self.log.warning,
+        )
+
     def _ids(self) -> list[str]:
         with airflow_errors():
-            if (self.dataset_id is None) == (self.dataset_ids is None):
-                raise CohereInputError("Give either dataset_id or dataset_ids.")
             if self.dataset_ids is None:
                 return [checked_id(self.dataset_id)]
             if isinstance(self.dataset_ids, str) or not self.dataset_ids:
@@ -96,74 +186,86 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; raise what ends the wait."""
-        ids = self._ids()
-        seen = self.hook.run(look(ids, self.hook.get_conn().account.policy))
-        self._log_changes(seen)
-        goal = Goal(self.skipped_as)
-        with airflow_errors(self.conn_id):
-            verdicts = [judge(seen[dataset_id], goal) for dataset_id in ids]
-        if Verdict.WAIT in verdicts:
-            return False
-        return PokeReturnValue(True, self._result(seen.values()))
+        watch, store = self._watch, self._failed_looks(context)
+        try:
+            transport = self.hook.get_conn()
+            looked = self.hook.run(self._looker.look(watch.open_ids, transport.account.policy))
+        except CohereDatasetsError as error:
+            if store is not None:
+                watch.failures = store.get(_STATE) or 0
+            elif self.reschedule and not error.permanent:
+                watch.failures = 0  # Nothing remembers the looks before.
+            over = watch.fail(error)
+        else:
+            over = watch.see(looked)
+        if store is not None and (watch.failures or store.get(_STATE)):
+            store.set(_STATE, watch.failures)
+        return False if over is None else PokeReturnValue(True, self._result(over))
+
+    def _failed_looks(self, context: Context) -> Any:
+        """Return where the number of failed looks is kept from one look to the next, if it must and can be."""
+        return context.get("task_state_store") if self.reschedule else None
 
     def execute(self, context: Context) -> Any:
         """Wait, in whatever mode the sensor is in."""
         if not self.deferrable:
-            try:
-                return super().execute(context)
-            except AirflowSensorTimeout as error:
-                raise AirflowSensorTimeout(f"{error} {self._last_seen(self._last.values())}") from None
-        first = self.poke(context)
+            return self._as_configured(lambda: self._poke_until_done(context))
+        started_at = time.time()
+        first = self._as_configured(lambda: self.poke(context))
         if isinstance(first, PokeReturnValue):
             return first.xcom_value
-        trigger = CohereDatasetValidationTrigger(
-            dataset_ids=self._ids(),
-            conn_id=self.conn_id,
-            skipped_as=self.skipped_as,
-            poke_interval=self.poke_interval,
-            timeout=self.timeout,
-            request_policy=dict(self.request_policy or {}),
-        )
         self.defer(
-            trigger=trigger,
+            trigger=CohereDatasetValidationTrigger(**self._trigger_kwargs(started_at)),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout + _MARGIN),
+            timeout=self._trigger_timeout(self.timeout - (time.time() - started_at)),
         )
+
+    def _poke_until_done(self, context: Context) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowSensorTimeout:
+            raise self._timed_out(self._watch.last_seen()) from None
+
+    def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
+        return self._poll_policy().delay(run_duration())
 
     def execute_complete(self, context: Context, event: object = None) -> Any:
-        """Take the trigger's event: return the result or raise what ended the wait."""
-        with airflow_errors(self.conn_id):
-            ended = WaitEvent.from_json(event)
-        if ended.outcome == "ready":
-            return self._result(ended.observations)
-        if ended.outcome == "timeout":
-            raise AirflowSensorTimeout(
-                f"The datasets were not validated within {self.timeout:g} s. {self._last_seen(ended.observations)}"
-            )
-        raise for_airflow(error_from_details(ended.error or {}), self.conn_id)
+        """Take the trigger's event: return the result or raise what ended the wait.
 
-    def _result(self, seen: Iterable[Observation]) -> Any:
+        :raises CohereEventError: for an event that is none of ours or of another version.
+        """
+
+        def complete() -> Any:
+            with airflow_errors(self.conn_id):
+                return self._result(WaitEvent.from_json(event))
+
+        return self._as_configured(complete)
+
+    def _result(self, over: WaitEvent) -> Any:
+        if over.outcome == "timeout":
+            raise self._timed_out(last_seen(over.observations))
+        if over.outcome == "error":
+            raise for_airflow(error_from_details(over.error or {}), self.conn_id)
         rows = [
             {
-                "id": o.id,
-                "status": o.status,
-                "num_rows": o.num_rows,
-                "size_bytes": o.size_bytes,
-                "warnings": o.warnings,
+                "id": seen.id,
+                "status": seen.status,
+                "num_rows": seen.num_rows,
+                "size_bytes": seen.size_bytes,
+                "warnings": seen.warnings,
             }
-            for o in seen
+            for seen in over.observations
         ]
-        return rows if self.dataset_ids is not None else rows[0]
+        return rows[0] if self.dataset_ids is None else rows
 
-    def _log_changes(self, seen: Mapping[str, Observation]) -> None:
-        for dataset_id, observation in seen.items():
-            before = self._last.get(dataset_id)
-            if observation.status and (before is None or before.status != observation.status):
-                self.log.info("Dataset %s is %s.", dataset_id, observation.status)
-        self._last = dict(seen)
+    def _timed_out(self, seen: str) -> AirflowSensorTimeout:
+        return AirflowSensorTimeout(f"Not validated within {self.timeout:g} s. {seen}")
 
-    @staticmethod
-    def _last_seen(seen: Iterable[Observation]) -> str:
-        waiting = [f"{o.id} is {o.status}" for o in seen if o.status != "validated"]
-        shown = ", ".join(waiting[:10])
-        return f"Last seen: {shown or 'nothing'}{f' and {len(waiting) - 10} more' if len(waiting) > 10 else ''}."
+    def _as_configured(self, run: Callable[[], Any]) -> Any:
+        """Run something and, with ``soft_fail`` or ``never_fail``, skip where it fails, in each mode alike."""
+        try:
+            return run()
+        except (CohereDatasetsError, AirflowSensorTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(f"Skipped, because the wait failed: {error}") from error
+            raise

@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
+from airflow_provider_cohere_datasets.transport.multipart import multipart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -100,7 +101,10 @@ class BlockingTransport:
         return self._clock()
 
     def send(self, call: Call) -> Reply | TransportFailure:
-        """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`."""
+        """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`.
+
+        :raises CohereInputError: if a file cannot be opened.
+        """
         policy = self.account.policy
         deadline = policy.upload_timeout if call.uploads else policy.total_timeout
         started = time.monotonic()
@@ -109,12 +113,12 @@ class BlockingTransport:
             return TransportFailure(reason, sent, time.monotonic() - started)
 
         with contextlib.ExitStack() as stack:
-            watch = stack.enter_context(_Watch(deadline))
+            headers, data = headers_for(self.account), None
+            if call.uploads:
+                data = multipart(call, stack)
+                headers["Content-Type"] = data.content_type
+            watch = stack.enter_context(_Watch(deadline, min(policy.read_timeout, deadline)))
             try:
-                data = _multipart(call, stack) if call.uploads else None
-                headers = headers_for(self.account)
-                if data is not None:
-                    headers["Content-Type"] = data.content_type
                 response = stack.enter_context(
                     self._session.request(
                         call.method,
@@ -130,7 +134,7 @@ class BlockingTransport:
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 if watch.expired:
                     return failure(f"no complete answer within {deadline:g} s", watch.connected)
-                return failure(_reason(error), watch.connected)
+                return failure(_reason(error, watch.connected), watch.connected)
             if watch.expired:
                 return failure(f"no complete answer within {deadline:g} s")
             if len(body) > MAX_BODY_BYTES:
@@ -165,33 +169,22 @@ def _chunks(response: requests.Response) -> Iterator[bytes]:
             return
 
 
-def _multipart(call: Call, stack: contextlib.ExitStack) -> Any:
-    """Return a body that is read from its files while it is sent."""
-    from requests_toolbelt import MultipartEncoder
-
-    return MultipartEncoder(
-        fields=[
-            (upload.field, (upload.filename, stack.enter_context(upload.open()), upload.content_type))
-            for upload in call.uploads
-        ]
-    )
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, connected: bool) -> str:
     """Say what happened without the URL, the pool or the key that libraries put into their messages."""
     for kind, reason in (
-        (requests.exceptions.ConnectTimeout, "the connection could not be made in time"),
         (requests.exceptions.SSLError, "the TLS connection could not be made"),
         (requests.exceptions.ProxyError, "the proxy cannot be reached"),
-        (requests.exceptions.Timeout, "the server was silent for too long"),
         (requests.exceptions.ContentDecodingError, "the answer's compression is broken"),
         (requests.exceptions.ChunkedEncodingError, "the answer broke off"),
     ):
         if isinstance(error, kind):
             return reason
     text = repr(error)
-    if "ReadTimeoutError" in text:  # While the body is read, requests calls it a lost connection.
-        return "the server was silent for too long"
+    if "UnreadableFileError" in text:
+        return "the file could not be read to its end"
+    if isinstance(error, requests.exceptions.Timeout) or "TimeoutError" in text:
+        # In the middle of a body, requests calls it a lost connection; in a TLS handshake, a silent server.
+        return "the server was silent for too long" if connected else "the connection could not be made in time"
     if "NameResolutionError" in text or "getaddrinfo" in text:
         return "the host name is not known"
     if "Connection refused" in text:
@@ -207,9 +200,14 @@ _current = threading.local()
 
 
 class _Watch:
-    """Shuts the connection of the running request down when its time is over."""
+    """Shuts the connection of the running request down when its time is over.
 
-    def __init__(self, seconds: float) -> None:
+    :param seconds: the time of the request as a whole.
+    :param silence: seconds that one read or write may take once the connection is made.
+    """
+
+    def __init__(self, seconds: float, silence: float) -> None:
+        self.silence = silence
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._connection: HTTPConnection | None = None
@@ -260,7 +258,10 @@ class _Watched:
         super().connect()  # type: ignore[misc]
         if watch is not None:
             watch.connected = True
-            watch.hold(cast("HTTPConnection", self))
+            connection = cast("HTTPConnection", self)
+            # urllib3 would send the body with the timeout for connecting.
+            connection.sock.settimeout(watch.silence)
+            watch.hold(connection)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         watch: _Watch | None = getattr(_current, "watch", None)

@@ -57,6 +57,10 @@ class NonblockingTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
         await self._client.aclose()
 
     async def run(self, flow: Flow[T]) -> T:
@@ -129,6 +133,8 @@ def _reason(error: Exception) -> str:
         if isinstance(error, kind):
             return reason
     text = str(error)
+    if "SSL" in text:
+        return "the TLS connection could not be made"
     if "Name or service not known" in text or "getaddrinfo" in text or "nodename" in text:
         return "the host name is not known"
     if (isinstance(error, httpx.ConnectError) and "attempts failed" in text) or "refused" in text:

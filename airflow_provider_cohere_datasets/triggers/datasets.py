@@ -2,79 +2,200 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+import json
+import time
+from contextlib import aclosing
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
-from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, wait_for
+from airflow_provider_cohere_datasets.core.calls import checked_id
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
+from airflow_provider_cohere_datasets.core.looking import Looker
+from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
+from airflow_provider_cohere_datasets.triggers.polling import polled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
+
+    from airflow_provider_cohere_datasets.core.account import RequestPolicy
+    from airflow_provider_cohere_datasets.core.calls import Flow
+    from airflow_provider_cohere_datasets.core.looking import Observation
+
+    #: What one look of the poll loop gives: what it showed, or the error it ended with.
+    Looked = Mapping[str, Observation] | CohereDatasetsError
+
+__all__ = ["CohereDatasetEventTrigger", "CohereDatasetValidationTrigger"]
 
 
 class CohereDatasetValidationTrigger(BaseEventTrigger):
-    """Waits in the triggerer until datasets are validated.
+    """Waits in the triggerer until datasets are validated, and fires one event.
+
+    On Airflow 3.3 and later all waits on one connection with the same interval share one poll loop in a triggerer, so
+    the number of requests does not grow with the number of waiting tasks. Below, or with ``exponential_backoff``, or
+    with ``shared=False``, each trigger looks for itself.
 
     The constructor never raises and takes unknown keywords: an exception there would take the whole triggerer down,
-    and during an upgrade a newer worker may send what an older triggerer does not know.
+    and during an upgrade a newer worker may send what an older triggerer does not know. Bad values end in an error
+    event instead. Nothing is deleted at Cohere when the task is killed or the triggerer stops.
 
     :param dataset_ids: the datasets.
+    :param dataset_id: a single one, instead.
     :param conn_id: the connection; the key itself never stands in a trigger.
     :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
+    :param fail_fast: whether the first dataset that fails ends the wait for all.
     :param poke_interval: seconds between two looks.
-    :param timeout: seconds until the wait ends with a timeout.
+    :param exponential_backoff: whether the interval doubles after each look.
+    :param max_wait: seconds; the interval grows no further.
+    :param jitter: share of the interval that is random.
+    :param max_failures: looks in a row that may fail for reasons that pass; ``None`` for any number.
+    :param timeout: seconds from ``started_at`` until the wait ends with a timeout.
+    :param started_at: seconds since 1970 when the wait began with the task's own first look; ``None`` if the trigger
+        makes the first look.
     :param request_policy: tries and deadlines of each request.
+    :param shared: whether to share the poll loop where Airflow can.
     """
+
+    #: The waits of this process by poll loop, so that each loop knows what to look for.
+    _watches: ClassVar[dict[Hashable, set[Watch]]] = {}
+    # Other event triggers may not choose a queue, because they belong to no task; this one does.
+    supports_triggerer_queue = True
 
     def __init__(
         self,
-        dataset_ids: Sequence[str] = (),
+        dataset_ids: Sequence[str] | None = None,
+        dataset_id: str | None = None,
         conn_id: str = CohereDatasetsHook.default_conn_name,
         skipped_as: Any = "fail",
+        fail_fast: bool = True,
         poke_interval: float = 30.0,
-        timeout: float = 86400.0,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
+        jitter: float = 0.1,
+        max_failures: int | None = 5,
+        timeout: float = 604800.0,
+        started_at: float | None = None,
         request_policy: Mapping[str, Any] | None = None,
+        shared: bool = True,
         **_: Any,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.dataset_ids = dataset_ids
+        self.dataset_id = dataset_id
         self.conn_id = conn_id
         self.skipped_as = skipped_as
+        self.fail_fast = fail_fast
         self.poke_interval = poke_interval
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
+        self.jitter = jitter
+        self.max_failures = max_failures
         self.timeout = timeout
+        self.started_at = started_at
         self.request_policy = request_policy
+        self.shared = shared
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return everything that is needed to build the trigger again."""
         return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
+            "airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetValidationTrigger",
             {
-                "dataset_ids": list(self.dataset_ids),
+                "dataset_ids": self.dataset_ids if self.dataset_ids is None else list(self.dataset_ids),
+                "dataset_id": self.dataset_id,
                 "conn_id": self.conn_id,
                 "skipped_as": self.skipped_as,
+                "fail_fast": self.fail_fast,
                 "poke_interval": self.poke_interval,
+                "exponential_backoff": self.exponential_backoff,
+                "max_wait": self.max_wait,
+                "jitter": self.jitter,
+                "max_failures": self.max_failures,
                 "timeout": self.timeout,
+                "started_at": self.started_at,
                 "request_policy": self.request_policy,
+                "shared": self.shared,
             },
         )
 
+    @cached_property
+    def poll(self) -> PollPolicy:
+        """How often to look."""
+        return PollPolicy(self.poke_interval, self.exponential_backoff, self.max_wait, self.jitter, self.max_failures)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        ids = self.dataset_ids if self.dataset_ids is not None else [self.dataset_id]
+        return Watch(
+            list(dict.fromkeys(checked_id(dataset_id) for dataset_id in ids)),
+            Goal(self.skipped_as, self.fail_fast),
+            max_failures=self.max_failures,
+            tell=self.log.info,
+            warn=self.log.warning,
+        )
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and yield the one event."""
-        hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
+        """Wait with a poll loop of its own, and yield the one event."""
+        async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
+            async for event in self.filter_shared_stream(looks):
+                yield event
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what must be equal for two waits to share a poll loop."""
+        if not self.shared or self.exponential_backoff:
+            return None
+        policy = json.dumps(self.request_policy, sort_keys=True, default=str)
+        return ("cohere-datasets", self.conn_id, self.poke_interval, self.max_wait, self.jitter, policy)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Looked]:
+        """Look at what all waits of one loop wait for; one item a look, whatever their number."""
+        trigger = cls(**kwargs)
+        watches = cls._watches.setdefault(trigger.shared_stream_key(), set())
+        loop = trigger._loop(lambda: {i for watch in tuple(watches) for i in watch.open_ids})
+        async with aclosing(loop) as looks:
+            async for looked in looks:
+                yield looked
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Looked]) -> AsyncIterator[TriggerEvent]:
+        """Take the looks of a poll loop until this wait is over, and yield the one event."""
         try:
-            async with await hook.get_async_conn() as transport:
-                event = await transport.run(
-                    wait_for(
-                        self.dataset_ids,
-                        goal=Goal(self.skipped_as),
-                        poll=PollPolicy(interval=self.poke_interval),
-                        policy=transport.account.policy,
-                        timeout=self.timeout,
-                    )
-                )
+            event = await self._wait(shared_stream)
         except CohereDatasetsError as error:
             event = WaitEvent("error", (), error.details())
         yield TriggerEvent(event.to_json())
+
+    async def _wait(self, looks: AsyncIterator[Looked]) -> WaitEvent:
+        watch, key = self._watch, self.shared_stream_key()
+        left = float(self.timeout)
+        if self.started_at is not None:
+            left -= time.time() - self.started_at
+        watches = self._watches.setdefault(key, set())
+        watches.add(watch)
+        try:
+            async with asyncio.timeout(max(0.0, left)):
+                async for looked in looks:
+                    over = watch.fail(looked) if isinstance(looked, CohereDatasetsError) else watch.see(looked)
+                    if over is not None:
+                        return over
+        except TimeoutError:
+            return watch.timed_out()
+        finally:
+            watches.discard(watch)
+            if not watches and self._watches.get(key) is watches:
+                del self._watches[key]
+        raise CohereInputError("The poll loop ended by itself.")
+
+    def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Looked, None]:
+        looker = Looker()
+
+        def look(policy: RequestPolicy) -> Flow[dict[str, Observation]] | None:
+            ids = wanted()
+            return looker.look(ids, policy) if ids else None
+
+        hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
+        return polled(hook, look, self.poll, started_at=self.started_at)

@@ -24,7 +24,9 @@ def lasting(least: float, most: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "fault", [Hang(), DripHeaders(), DripBody(), DripBody(interval=0.001), EndlessBody()], ids=lambda f: type(f).__name__
+    "fault",
+    [Hang(), DripHeaders(), DripBody(), DripBody(interval=0.001), EndlessBody()],
+    ids=lambda f: type(f).__name__,
 )
 def test_the_total_deadline(server: AdversarialServer, connect: Connect, fault: Fault) -> None:
     # The endless body is compared with a deadline so short that it cannot become too large before.

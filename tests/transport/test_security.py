@@ -84,7 +84,8 @@ def test_an_id_is_one_segment(server: AdversarialServer, client: Client, dataset
 
 
 @pytest.mark.parametrize(
-    "dataset_id", ["", " ", ".", "..", "usage", "None", "a\nb", "a\rb", "a\x00", "\x7f", "a\x85b", "\ud800", "x" * 501, None, 5]
+    "dataset_id",
+    ["", " ", ".", "..", "usage", "None", "a\nb", "a\rb", "a\x00", "\x7f", "a\x85b", "\ud800", "x" * 501, None, 5],
 )
 def test_other_ids_cost_no_request(server: AdversarialServer, client: Client, dataset_id: str) -> None:
     for operation in (client.get, client.delete):
@@ -97,7 +98,9 @@ def test_other_ids_cost_no_request(server: AdversarialServer, client: Client, da
 @pytest.mark.parametrize("key", [KEY, LONG_KEY])
 def test_an_echoed_key_is_masked(server: AdversarialServer, connect: Connect, status: int, key: str) -> None:
     server.script("GET", ONE, [adversary.echo_authorization(status)], repeat=True)
-    with pytest.raises(CohereApiError, match=r"invalid api token '\*\*\*' in header Authorization: Bearer \*\*\*") as got:
+    with pytest.raises(
+        CohereApiError, match=r"invalid api token '\*\*\*' in header Authorization: Bearer \*\*\*"
+    ) as got:
         connect(key=key).get(ID)
     assert key not in str(got.value)
     assert key not in repr(got.value.details())
@@ -179,4 +182,3 @@ def test_a_wrong_key(server: AdversarialServer, connect: Connect) -> None:
     with pytest.raises(CohereAuthenticationError, match="Cohere refuses the API key"):
         connect(key="wrong").get(ID)
     assert server.count() == 1
-

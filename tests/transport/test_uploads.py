@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import (
@@ -112,7 +113,8 @@ def test_a_refused_upload_starts_again_from_its_beginning(server: AdversarialSer
     assert len({request.length for request in server.requests}) == 1
     assert server.count() == 3
     assert len(server.model.ids()) == len(ROWS) + 1
-    assert len(opened) == 3 and all(file.closed for file in opened)
+    assert len(opened) == 3
+    assert all(file.closed for file in opened)
 
 
 def test_an_upload_that_is_never_accepted(server: AdversarialServer, client: Client) -> None:
@@ -162,7 +164,7 @@ def test_an_early_refusal(server: AdversarialServer, client: Client) -> None:
 
 @pytest.mark.parametrize("needs_body", [None, 0, MIB])
 def test_an_upload_has_its_own_deadline(server: AdversarialServer, connector: type[Client], needs_body: int) -> None:
-    """Also where the server stops reading: then it is neither the time to connect nor the time to answer that counts."""
+    """Also where the server stops reading; then neither the time to connect nor that to answer counts."""
     client = connector("blocking", connect_timeout=0.1, total_timeout=0.1, upload_timeout=0.5)
     server.script("POST", LIST, [Hang(needs_body)])
     started = time.monotonic()
@@ -194,16 +196,50 @@ def test_a_file_that_vanished(server: AdversarialServer, client: Client, tmp_pat
     assert (server.count(), client.pauses) == (0, [])
 
 
-def test_a_file_that_cannot_be_read_to_its_end(server: AdversarialServer, client: Client) -> None:
-    class Broken(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            if self.tell() > MIB:
-                raise OSError("the object store went away")
-            return super().read(size)
+class Remote(AbstractBufferedFile):
+    """A file of an object store: no file descriptor, read in blocks.
 
-    with pytest.raises(CohereUploadUnknownError):
-        client.create([Upload("data", "x.jsonl", lambda: Broken(b"x" * (4 * MIB)))])
+    :param breaks_at: the offset from which the store fails, or shows no more bytes
+    """
+
+    def __init__(self, content: bytes, breaks_at: int | None = None, empty: bool = False) -> None:
+        self.content, self.breaks_at, self.empty = content, breaks_at, empty
+        super().__init__(AbstractFileSystem(), "bucket/x.jsonl", block_size=MIB, size=len(content))
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        if self.breaks_at is not None and start >= self.breaks_at:
+            if self.empty:
+                return b""
+            raise OSError("the object store went away")
+        return self.content[start:end]
+
+
+def test_a_file_of_an_object_store(server: AdversarialServer, client: Client) -> None:
+    content = CONTENTS["larger than any buffer"] + b"tail"
+    made = client.create([Upload("data", "x.jsonl", lambda: Remote(content))])
+    assert server.model.uploads[made]["data"].sha256 == digest(content)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_file_that_cannot_be_read_to_its_end(server: AdversarialServer, client: Client, empty: bool) -> None:
+    with pytest.raises(CohereUploadUnknownError, match="the file could not be read to its end"):
+        client.create([Upload("data", "x.jsonl", lambda: Remote(b"x" * (4 * MIB), 2 * MIB, empty))])
     assert server.model.ids() == {row["id"] for row in ROWS}
+    assert client.pauses == []
+
+
+def test_a_file_that_grows(server: AdversarialServer, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"x" * MIB)
+
+    class Growing(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            with path.open("ab") as file:
+                file.write(b"more")
+            return super().read(size) or b""
+
+    made = client.create([Upload("data", "log.jsonl", lambda: Growing(path))])
+    assert server.model.uploads[made]["data"].sha256 == digest(b"x" * MIB)
 
 
 def test_an_upload_to_nobody_is_tried_again(connector: type[Client]) -> None:
@@ -214,7 +250,8 @@ def test_an_upload_to_nobody_is_tried_again(connector: type[Client]) -> None:
 
 def test_the_nonblocking_transport_refuses_files(server: AdversarialServer, connector: type[Client]) -> None:
     client = connector("nonblocking")
-    assert isinstance(client.driver, Nonblocking) and isinstance(client.driver.transport, NonblockingTransport)
+    assert isinstance(client.driver, Nonblocking)
+    assert isinstance(client.driver.transport, NonblockingTransport)
     with pytest.raises(TypeError, match="files are sent by the blocking transport"):
         client.create([upload(b"x")])
     assert server.count() == 0

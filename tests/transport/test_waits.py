@@ -37,7 +37,9 @@ def test_the_whole_wait_is_jitter(server: AdversarialServer, connect: Connect) -
     with pytest.raises(CohereServerError):
         client.driver.run(flow)
     assert all(0 <= pause <= 8 for pause in client.pauses)
-    assert min(client.pauses) < 1 and max(client.pauses) > 7, "full jitter reaches from nothing to the ceiling"
+    # Full jitter reaches from nothing to the ceiling.
+    assert min(client.pauses) < 1
+    assert max(client.pauses) > 7
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,9 @@ def test_the_server_is_obeyed(server: AdversarialServer, connect: Connect, answe
     assert client.pauses == [pytest.approx(seconds + 0.5)], "the server's wait, and our jitter on top"
 
 
-@pytest.mark.parametrize("value", ["", "soon", "-5", "1e3", "inf", "nan", "5, 5", "Mon, 99 Foo 2020 04:05:06 GMT", "\xb2"])
+@pytest.mark.parametrize(
+    "value", ["", "soon", "-5", "1e3", "inf", "nan", "5, 5", "Mon, 99 Foo 2020 04:05:06 GMT", "\xb2"]
+)
 def test_nonsense_is_no_wait(server: AdversarialServer, client: Client, value: str) -> None:
     server.script("GET", ONE, [error(503, retry_after=value)])
     client.get(ID)
@@ -81,7 +85,9 @@ def test_nonsense_is_no_wait(server: AdversarialServer, client: Client, value: s
 )
 def test_a_wait_that_is_too_long_fails_at_once(server: AdversarialServer, client: Client, answer: Answer) -> None:
     server.script("GET", ONE, [answer], repeat=True)
-    with pytest.raises(CohereDatasetsError, match=r"asked to wait 121 s, more than the 120 s of max_retry_after") as got:
+    with pytest.raises(
+        CohereDatasetsError, match=r"asked to wait 121 s, more than the 120 s of max_retry_after"
+    ) as got:
         client.get(ID)
     assert (server.count(), client.pauses) == (1, [])
     assert got.value.retry_after == 121

@@ -1,0 +1,224 @@
+"""One look at datasets that somebody waits for: what it showed, and how to make it with few requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cohere_datasets.core import calls
+from airflow_provider_cohere_datasets.core.calls import Pause, read_object, read_result, unexpected
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereListingError
+from airflow_provider_cohere_datasets.core.filters import ListFilters
+from airflow_provider_cohere_datasets.core.paging import list_pages
+from airflow_provider_cohere_datasets.core.retries import exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from airflow_provider_cohere_datasets.core.account import RequestPolicy
+    from airflow_provider_cohere_datasets.core.calls import Call, Flow, Reply
+
+#: Up to so many datasets are asked for one by one; for more, the list may be cheaper.
+_FEW = 4
+#: Seconds between looks at a dataset that is said not to exist: right after its creation that may be too early.
+_GRACE = (1.0, 2.0)
+#: Rows of the list to ask for at a time; halved by the pager if that is too large for the server.
+_PAGE = 500
+_MAX_TEXT = 500
+_MAX_WARNINGS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look at a dataset showed; small enough for XCom, without samples and URLs.
+
+    :param id: the dataset.
+    :param status: its validation status, ``None`` if it does not exist.
+    :param num_rows: rows in all its parts.
+    :param size_bytes: bytes in all its parts.
+    :param warnings: the number of validation warnings.
+    :param reason: why the validation failed, cut.
+    :param name: its name.
+    :param dataset_type: its type.
+    """
+
+    id: str
+    status: str | None
+    num_rows: int = 0
+    size_bytes: int = 0
+    warnings: int = 0
+    reason: str | None = None
+    name: str | None = None
+    dataset_type: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Mapping[str, Any]) -> Observation:
+        """Take what waiting needs from a dataset as it came, without believing more than that.
+
+        The models would do as well but take several times longer, and the event loop of a triggerer is shared.
+        """
+        status = dataset.get("validation_status") or "unknown"
+        warnings = [w for w in _list(dataset.get("validation_warnings")) if isinstance(w, str)]
+        parts = [part for part in _list(dataset.get("dataset_parts")) if isinstance(part, dict)]
+        reason = None
+        if status == "failed":
+            error = dataset.get("validation_error")
+            reason = error.strip() if isinstance(error, str) and error.strip() else "no reason given"
+            if warnings:
+                reason = f"{reason} (warnings: {'; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS])})"
+            if len(reason) > _MAX_TEXT:
+                reason = f"{reason[:_MAX_TEXT]}…"
+        return cls(
+            str(dataset["id"]),
+            str(status),
+            sum(_whole(part.get("num_rows")) for part in parts),
+            sum(_whole(part.get("size_bytes")) for part in parts),
+            len(warnings),
+            reason,
+            _text(dataset.get("name")),
+            _text(dataset.get("dataset_type")),
+        )
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return value[:_MAX_TEXT] if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int:
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _RawPage:
+    """A page of the list as it came; what the pager asks of a page (see :class:`~.paging.Page`)."""
+
+    rows: Sequence[Any]
+
+    @property
+    def ids(self) -> Sequence[str | None]:
+        ids = (row.get("id") if isinstance(row, dict) else None for row in self.rows)
+        return [row_id if isinstance(row_id, str) else None for row_id in ids]
+
+    @property
+    def created(self) -> Sequence[int | None]:
+        return [None] * len(self.rows)
+
+    def texts(self, name: str) -> Sequence[str | None]:
+        return [row.get(name) if isinstance(row, dict) else None for row in self.rows]
+
+    def take(self, positions: Sequence[int]) -> _RawPage:
+        return _RawPage([self.rows[position] for position in positions])
+
+
+def _read_raw_page(call: Call, reply: Reply) -> _RawPage:
+    rows = read_result(call, reply, "datasets")
+    if rows is not None and not isinstance(rows, list):
+        raise unexpected(call, reply, "something else than a list of datasets")
+    return _RawPage(rows or ())
+
+
+def _read_observation(call: Call, reply: Reply) -> Observation:
+    dataset = read_object(call, reply).get("dataset")
+    if not isinstance(dataset, dict) or not isinstance(dataset.get("id"), str):
+        raise unexpected(call, reply, "no dataset in it")
+    if dataset["id"] != call.dataset_id:
+        raise unexpected(call, reply, f"another dataset, {dataset['id'][:60]!r}")
+    return Observation.of(dataset)
+
+
+class Looker:
+    """Looks at datasets, one by one or through the list, whichever takes fewer requests."""
+
+    def __init__(self) -> None:
+        self._list_cost: int | None = None  # requests that the last look through the list took
+
+    def look(self, ids: Collection[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
+        """Look once at all of them.
+
+        A dataset that is said not to exist is asked for again after 1 and after 2 more seconds.
+
+        :param ids: the datasets.
+        :param policy: tries and deadlines of each request.
+        :returns: an observation for each id.
+        """
+        seen: dict[str, Observation] = {}
+        if len(ids) > max(_FEW, self._list_cost or 0):
+            seen = yield from self._through_the_list(set(ids), policy)
+        missing = [dataset_id for dataset_id in ids if dataset_id not in seen]
+        for pause in (0.0, *_GRACE):
+            if missing and pause:
+                yield Pause(pause)
+            for dataset_id in missing:
+                try:
+                    call = calls.get_dataset(dataset_id)
+                    seen[dataset_id] = yield from exchange(call, _read_observation, policy)
+                except CohereDatasetNotFoundError:
+                    seen[dataset_id] = Observation(dataset_id, None)
+            missing = [dataset_id for dataset_id in missing if seen[dataset_id].status is None]
+        return seen
+
+    def _through_the_list(self, wanted: set[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
+        """Read the list until all that is wanted was found."""
+        seen: dict[str, Observation] = {}
+        steps = list_pages(
+            _read_raw_page, filters=ListFilters(), policy=policy, page_size=_PAGE, require_complete=False
+        )
+        self._list_cost = 0
+        answer = None
+        try:
+            while len(seen) < len(wanted):
+                step = steps.send(answer)
+                answer = None
+                if isinstance(step, _RawPage):
+                    for row, row_id in zip(step.rows, step.ids, strict=True):
+                        if row_id in wanted:
+                            seen[row_id] = Observation.of(row)
+                else:
+                    self._list_cost += isinstance(step, calls.Call)
+                    answer = yield step
+        except (StopIteration, CohereListingError):
+            pass  # Whatever the list did not show is asked for by its id.
+        finally:
+            steps.close()
+        return seen
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a look at all datasets showed.
+
+    :param rows: the datasets.
+    :param complete: whether these are proved to be all.
+    """
+
+    rows: Sequence[Observation]
+    complete: bool
+
+
+def list_observations(dataset_type: str | None, policy: RequestPolicy) -> Flow[Listed]:
+    """Look once at all datasets of a type.
+
+    :param dataset_type: the type, ``None`` for every type.
+    :param policy: tries and deadlines of each request.
+    """
+    filters = ListFilters.of(dataset_type=dataset_type)
+    steps = list_pages(_read_raw_page, filters=filters, policy=policy, page_size=_PAGE, require_complete=False)
+    rows: list[Observation] = []
+    answer = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as stop:
+            return Listed(rows, stop.value.complete)
+        answer = None
+        if isinstance(step, _RawPage):
+            rows += [Observation.of(row) for row in step.rows]
+        else:
+            answer = yield step

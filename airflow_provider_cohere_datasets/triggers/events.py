@@ -1,0 +1,136 @@
+"""The trigger behind an asset watcher: a DAG runs when a dataset becomes validated."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
+from airflow_provider_cohere_datasets.core.looking import list_observations
+from airflow_provider_cohere_datasets.core.waiting import PollPolicy
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.triggers.polling import polled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from airflow_provider_cohere_datasets.core.looking import Observation
+
+#: The key in the asset's state store.
+_STATE = "cohere_datasets_fired"
+
+
+class CohereDatasetEventTrigger(BaseEventTrigger):
+    """Fires for each dataset that becomes validated (or failed); for an ``AssetWatcher`` (Airflow 3).
+
+    Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store after
+    their event, so that over restarts of the triggerer none is lost; one may fire twice if the triggerer dies between
+    the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire.
+
+    Datasets that have reached their status before the trigger ever ran do not fire, unless ``include_existing``. The
+    trigger never ends: a failed look is logged and made again after the usual interval, or after what the server asked
+    for.
+
+    The event's payload is small JSON: ``dataset_id``, ``name``, ``dataset_type``, ``validation_status``, ``num_rows``,
+    ``size_bytes`` and ``warnings``.
+
+    :param conn_id: the connection.
+    :param dataset_type: only datasets of this type.
+    :param name_pattern: only datasets whose name matches, with ``*``, ``?`` and ``[…]``, such as ``"support-*"``.
+    :param statuses: the statuses that fire.
+    :param poke_interval: seconds between two looks.
+    :param include_existing: whether datasets fire that have reached their status before the trigger first ran.
+    :param request_policy: tries and deadlines of each request.
+    """
+
+    def __init__(
+        self,
+        conn_id: str = CohereDatasetsHook.default_conn_name,
+        dataset_type: str | None = None,
+        name_pattern: str | None = None,
+        statuses: Sequence[str] = ("validated",),
+        poke_interval: float = 60.0,
+        include_existing: bool = False,
+        request_policy: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.conn_id = conn_id
+        self.dataset_type = dataset_type
+        self.name_pattern = name_pattern
+        self.statuses = statuses
+        self.poke_interval = poke_interval
+        self.include_existing = include_existing
+        self.request_policy = request_policy
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return everything that is needed to build the trigger again."""
+        return (
+            "airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetEventTrigger",
+            {
+                "conn_id": self.conn_id,
+                "dataset_type": self.dataset_type,
+                "name_pattern": self.name_pattern,
+                "statuses": [self.statuses] if isinstance(self.statuses, str) else list(self.statuses),
+                "poke_interval": self.poke_interval,
+                "include_existing": self.include_existing,
+                "request_policy": self.request_policy,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look for ever, and yield an event for each dataset that fires."""
+        hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
+        statuses = {self.statuses} if isinstance(self.statuses, str) else set(self.statuses)
+        fired = await self._load()
+        looks = polled(
+            hook, lambda policy: list_observations(self.dataset_type, policy), PollPolicy(self.poke_interval)
+        )
+        async with aclosing(looks):
+            async for looked in looks:
+                if isinstance(looked, CohereDatasetsError):
+                    self.log.warning("The look for datasets failed and is made again: %s", looked)
+                    continue
+                reached = {row.id: row for row in looked.rows if row.status in statuses and self._matches(row.name)}
+                if fired is None:
+                    fired = set() if self.include_existing else set(reached)
+                    await self._save(fired)
+                for dataset_id in reached.keys() - fired:
+                    yield TriggerEvent(_payload(reached[dataset_id]))
+                    fired.add(dataset_id)
+                    await self._save(fired)
+                # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
+                kept = fired & {row.id for row in looked.rows}
+                if looked.complete and kept != fired:
+                    fired = kept
+                    await self._save(fired)
+
+    def _matches(self, name: str | None) -> bool:
+        return self.name_pattern is None or fnmatchcase(name or "", self.name_pattern)
+
+    async def _load(self) -> set[str] | None:
+        """Return the ids that fired, ``None`` if that is not known."""
+        store = getattr(self, "asset_state_store", None)
+        stored = await store.aget(_STATE) if store is not None else None
+        return set(stored) if isinstance(stored, list) else None
+
+    async def _save(self, fired: set[str]) -> None:
+        store = getattr(self, "asset_state_store", None)
+        if store is not None:
+            await store.aset(_STATE, sorted(fired))
+
+
+def _payload(row: Observation) -> dict[str, Any]:
+    return {
+        "dataset_id": row.id,
+        "name": row.name,
+        "dataset_type": row.dataset_type,
+        "validation_status": row.status,
+        "num_rows": row.num_rows,
+        "size_bytes": row.size_bytes,
+        "warnings": row.warnings,
+    }

@@ -1,0 +1,84 @@
+"""The endpoints, as calls and as readers of their answers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from airflow_provider_cohere_datasets.core import calls
+from airflow_provider_cohere_datasets.core.calls import Call, Reply
+from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUnexpectedAnswerError
+from airflow_provider_cohere_datasets.core.filters import ListFilters
+
+GET = calls.get_dataset("reviews-abc123")
+
+
+def reply(value: object) -> Reply:
+    return Reply("https://api.cohere.com/v1/datasets", 200, body=json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("call", "method", "target", "repeatable"),
+    [
+        (GET, "GET", "/v1/datasets/reviews-abc123", True),
+        (calls.delete_dataset("a/b c"), "DELETE", "/v1/datasets/a%2Fb%20c", True),
+        (calls.get_usage(), "GET", "/v1/datasets/usage", True),
+        (calls.check_api_key(), "POST", "/v1/check-api-key", True),
+        (calls.list_datasets(ListFilters(), limit=7, offset=0), "GET", "/v1/datasets?limit=7&offset=0", True),
+        (
+            calls.list_datasets(ListFilters.of(dataset_type="a/b&c=ü", before="2026-01-01"), limit=1, offset=2),
+            "GET",
+            "/v1/datasets?datasetType=a%2Fb%26c%3D%C3%BC&before=2026-01-01T00%3A00%3A01.000000Z&limit=1&offset=2",
+            True,
+        ),
+        (
+            calls.create_dataset([("name", "a b"), ("keep_fields", "x"), ("keep_fields", "y")], ()),
+            "POST",
+            "/v1/datasets?name=a%20b&keep_fields=x&keep_fields=y",
+            False,
+        ),
+    ],
+)
+def test_calls(call: Call, method: str, target: str, repeatable: bool) -> None:
+    assert (call.method, call.target, call.repeatable) == (method, target, repeatable)
+
+
+def test_the_name_of_the_argument_is_in_the_error() -> None:
+    with pytest.raises(CohereInputError, match=r"^ids\[0\] is empty"):
+        calls.checked_id("", "ids[0]")
+    with pytest.raises(CohereInputError, match=r"^dataset_id 'usage' cannot be the id of a dataset"):
+        calls.checked_id("usage")
+    with pytest.raises(CohereInputError, match="is far too long") as got:
+        calls.checked_id("x" * 10_000)
+    assert len(str(got.value)) < 200
+
+
+def test_a_dataset_is_read() -> None:
+    dataset = calls.read_dataset(GET, reply({"dataset": {"id": "reviews-abc123", "name": "reviews", "new": 1}}))
+    assert (dataset.id, dataset.name, dataset.validation_status) == ("reviews-abc123", "reviews", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("value", "usage"),
+    [(None, 0), (0, 0), ("0", 0), (12, 12), ("10737418240", 10737418240), (10737418240.0, 10737418240)],
+)
+def test_usage(value: object, usage: int) -> None:
+    assert calls.read_usage(calls.get_usage(), reply({"organization_usage": value})) == usage
+
+
+@pytest.mark.parametrize("value", ["much", [1], {"bytes": 1}, float("nan"), float("inf")])
+def test_what_is_no_usage(value: object) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError, match="a usage that is not a number"):
+        calls.read_usage(calls.get_usage(), reply({"organization_usage": value}))
+
+
+@pytest.mark.parametrize("key", ["message", "error", "detail"])
+def test_an_error_in_a_success(key: str) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError, match="an error instead of 'organization_usage'"):
+        calls.read_usage(calls.get_usage(), reply({key: "no"}))
+    assert calls.read_usage(calls.get_usage(), reply({key: "no", "organization_usage": 5})) == 5
+
+
+def test_a_key_check() -> None:
+    assert calls.read_key_check(calls.check_api_key(), reply({"valid": False})) == {"valid": False}

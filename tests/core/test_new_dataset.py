@@ -1,0 +1,76 @@
+"""What is asked of Cohere when a dataset is created."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES, NewDataset
+
+
+def query(**values: object) -> list[tuple[str, str]]:
+    return NewDataset.of(**{"name": "reviews", "dataset_type": "embed-input", **values}).query()  # type: ignore[arg-type]
+
+
+def test_only_what_is_set_is_sent() -> None:
+    assert query() == [("name", "reviews"), ("type", "embed-input")]
+    empty = {"keep_fields": "", "optional_fields": [], "text_separator": "", "csv_delimiter": ""}
+    assert query(**empty) == query()
+
+
+def test_everything_is_sent_as_the_api_spells_it() -> None:
+    assert query(
+        name=" reviews ",
+        keep_original_file=True,
+        skip_malformed_input=False,
+        keep_fields=["a", "b"],
+        optional_fields=("c",),
+        text_separator="\n\n",
+        csv_delimiter="\t",
+    ) == [
+        ("name", "reviews"),
+        ("type", "embed-input"),
+        ("keep_original_file", "true"),
+        ("skip_malformed_input", "false"),
+        ("keep_fields", "a"),
+        ("keep_fields", "b"),
+        ("optional_fields", "c"),
+        ("text_separator", "\n\n"),
+        ("csv_delimiter", "\t"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [*DATASET_TYPES, "made-tomorrow"])
+def test_the_type_is_open(kind: str) -> None:
+    assert query(dataset_type=kind)[1] == ("type", kind)
+
+
+def test_names_have_49_characters_at_most() -> None:
+    assert query(name="ü" * 49)[0] == ("name", "ü" * 49)
+    with pytest.raises(CohereInputError, match="has 50 characters; Cohere takes at most 49"):
+        query(name="ü" * 50)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "words"),
+    [
+        ("name", "", "name is empty"),
+        ("name", None, "name is empty"),
+        ("name", "None", 'the text "None"'),
+        ("name", 5, "must be a text, not int"),
+        ("dataset_type", " ", "dataset_type is empty"),
+        ("dataset_type", None, "dataset_type is empty"),
+        ("csv_delimiter", ";;", "must be one character"),
+        ("csv_delimiter", 5, "must be a text, not int"),
+        ("text_separator", ["a"], "must be a text, not list"),
+        ("keep_fields", "a,b", "must be a list of field names"),
+        ("keep_fields", ["a", ""], "must be a list of field names"),
+        ("keep_fields", 5, "must be a list of field names"),
+        ("optional_fields", [1], "must be a list of field names"),
+        ("optional_fields", b"ab", "must be a list of field names"),
+    ],
+)
+def test_what_is_refused(argument: str, value: object, words: str) -> None:
+    with pytest.raises(CohereInputError, match=f"^{argument} ") as got:
+        query(**{argument: value})
+    assert words in str(got.value)

@@ -1,0 +1,39 @@
+"""Everything that Airflow and the libraries say, without Airflow's masking to hide what should not be said."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+#: A key that stands nowhere by chance.
+SECRET = "co-Sup3rSecret-0123456789"
+LIBRARIES = ("urllib3", "requests", "httpx", "httpcore", "asyncio", "fsspec", "airflow", "airflow.task")
+
+
+class Ear:
+    """Hears standard logging at DEBUG, and what Airflow writes to the streams of the process.
+
+    :param caplog: pytest's record of standard logging.
+    :param capfd: pytest's record of the streams.
+    """
+
+    def __init__(self, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+        self._caplog = caplog
+        self._capfd = capfd
+        for name in ("", *LIBRARIES):
+            caplog.set_level(logging.DEBUG, logger=name)
+
+    def heard(self) -> str:
+        """Return all that was said since the last time, with the arguments of each record."""
+        records = [f"{vars(record)}" for record in self._caplog.records]
+        self._caplog.clear()
+        streams = self._capfd.readouterr()
+        return "\n".join([*records, streams.out, streams.err])
+
+
+def unmask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep Airflow from masking the keys of connections: what hides there stays visible elsewhere."""
+    for package in ("airflow.sdk._shared", "airflow._shared"):
+        monkeypatch.setattr(f"{package}.secrets_masker.SecretsMasker.add_mask", lambda *_, **__: None)
+        monkeypatch.setattr(f"{package}.secrets_masker.SecretsMasker.redact", lambda _, item, *__, **___: item)

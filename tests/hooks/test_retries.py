@@ -1,0 +1,70 @@
+"""What Airflow's retries hear from the server's wish to be left alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from datetime import timedelta
+from types import ModuleType
+
+import pytest
+from airflow.providers.common.compat.sdk import RetryAction
+
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereRateLimitError, CohereServerError
+from airflow_provider_cohere_datasets.hooks import retries
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.hooks.errors import for_airflow
+from tests.adversary import AdversarialServer, Fault, error, per_minute, retry_after_date
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [
+        (per_minute(retry_after="300"), 300),
+        (error(503, retry_after="0"), 0),
+        (error(503, retry_after_ms="150500"), 150.5),
+        (retry_after_date(503, 600), 600),
+    ],
+)
+def test_the_next_try_comes_when_the_server_said(server: AdversarialServer, fault: Fault, seconds: float) -> None:
+    server.script("GET", None, [fault], repeat=True)
+    with pytest.raises(CohereDatasetsError) as caught:
+        CohereDatasetsHook(request_policy={"max_tries": 1}).get_usage()
+    decision = retries.CohereRetryPolicy().evaluate(caught.value, 1, 3)
+    assert decision.action is RetryAction.RETRY
+    assert decision.retry_delay == timedelta(seconds=seconds)
+    assert f"{seconds:g} s" in decision.reason
+
+
+def test_a_wish_beyond_the_policy_ends_the_call_at_once_and_is_left_to_airflow(server: AdversarialServer) -> None:
+    server.script("GET", None, [per_minute(retry_after="3600")], repeat=True)
+    with pytest.raises(CohereRateLimitError, match="3600 s, more than the 120 s") as caught:
+        CohereDatasetsHook().get_usage()
+    assert server.count() == 1
+    assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(hours=1)
+
+
+def test_a_server_cannot_put_a_task_off_for_ever(server: AdversarialServer) -> None:
+    server.script("GET", None, [per_minute(retry_after="999999999999")], repeat=True)
+    with pytest.raises(CohereRateLimitError) as caught:
+        CohereDatasetsHook().get_usage()
+    assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(days=1)
+
+
+@pytest.mark.parametrize("exception", [for_airflow(CohereServerError("It broke.")), KeyError("x"), SystemExit()])
+def test_everything_else_is_the_tasks_own_business(exception: BaseException) -> None:
+    decision = retries.CohereRetryPolicy().evaluate(exception, 1, 3)
+    assert decision.action is RetryAction.DEFAULT
+    assert decision.retry_delay is None
+
+
+def test_airflow_below_3_3_has_no_policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "airflow.providers.common.compat.sdk"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    spec = importlib.util.spec_from_file_location("retries_of_an_older_airflow", retries.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    older = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(older)
+    assert older.CohereRetryPolicy is None
+    assert older.with_retry_policy({"retries": 2}) == {"retries": 2}
