@@ -28,8 +28,6 @@ _INT64 = 2**63
 
 def _int64(value: Any) -> Any:
     """Read an integer that may come as a string or as a float without a fraction; refuse what would be cut."""
-    if value is None:
-        return None
     if isinstance(value, bool):
         raise ValueError("is not a number")
     if isinstance(value, str):
@@ -45,7 +43,7 @@ def _int64(value: Any) -> Any:
 
 def _moment(value: Any) -> Any:
     """Read an RFC 3339 time; one without a zone is UTC. Numbers are refused: their unit is not known."""
-    if value is None or isinstance(value, datetime):
+    if isinstance(value, datetime):
         return value
     if not isinstance(value, str):
         raise ValueError("is not a time")

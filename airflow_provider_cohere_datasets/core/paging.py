@@ -215,7 +215,8 @@ class _Reading(Generic[P]):
                 continue
             self.report.pages += 1
             self.effort += max(1, len(page.ids))
-            self.longest = max(self.longest, offset + len(page.ids))
+            if page.ids:
+                self.longest = max(self.longest, offset + len(page.ids))
             spare = _PATIENCE * max(1, self.widest, len(page.ids))
             if (
                 self.effort > spare + _MAX_EFFORT * self.ledger.ranked
@@ -355,12 +356,22 @@ class _Reading(Generic[P]):
             "behind that page cannot be read."
         )
 
+    def _next(self, offset: int, length: int) -> Steps[P, tuple[P, bool]]:
+        """Ask for the next page of a whole reading; return it and whether it is the last.
+
+        A list that grows with every request never shows an empty page. Behind the ``length`` that is known, a page that
+        had room for more is the end too.
+        """
+        page = yield from self._fetch(offset)
+        count = len(page.ids)
+        return page, count == 0 or (count < self.widest and offset + count >= length)
+
     def _reread(self, order: Ledger | None) -> Steps[P, None]:
         """Read from the head again until a page brings nothing new; with an ``order``, twice to the end."""
         for _ in range(1 if order is None else 2):
-            offset = 0
-            while True:
-                page = yield from self._fetch(offset)
+            offset, known, last = 0, self.longest, False
+            while not last:
+                page, last = yield from self._next(offset, known)
                 offset += len(page.ids)
                 news = yield from self._hand_on(page)
                 if order is not None:
@@ -369,8 +380,7 @@ class _Reading(Generic[P]):
                     order.add(page.ids, seen)
                 if self.report.limited or not self.steady:
                     return
-                if not page.ids or (order is None and not news):
-                    break
+                last = last or (order is None and not news)
 
     def _exhaust(self) -> Steps[P, None]:
         """Make whole passes until nothing new comes."""
@@ -379,10 +389,9 @@ class _Reading(Generic[P]):
         for passes in counting(1):
             ids: set[str | None] = set()
             length = news = self.effort = 0
-            while True:
-                page = yield from self._fetch(length)
-                if not page.ids:
-                    break
+            known, last = self.longest, False
+            while not last:
+                page, last = yield from self._next(length, known)
                 length += len(page.ids)
                 ids.update(page.ids)
                 news += yield from self._hand_on(page)

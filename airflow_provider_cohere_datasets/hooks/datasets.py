@@ -22,6 +22,7 @@ from airflow_provider_cohere_datasets.hooks.deletion import deletion
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Generator, Mapping, Sequence
     from datetime import datetime
 
@@ -229,8 +230,8 @@ class CohereDatasetsHook(BaseHook):
         *,
         name: str,
         dataset_type: str,
-        data: str | ObjectStoragePath,
-        eval_data: str | ObjectStoragePath | None = None,
+        data: str | os.PathLike[str] | ObjectStoragePath,
+        eval_data: str | os.PathLike[str] | ObjectStoragePath | None = None,
         keep_original_file: bool | None = None,
         skip_malformed_input: bool | None = None,
         keep_fields: Sequence[str] | None = None,

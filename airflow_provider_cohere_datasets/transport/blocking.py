@@ -252,20 +252,18 @@ class _Watched:
     """Mixed into connections: tells the watch of the running request which connection it uses."""
 
     def connect(self) -> None:
-        watch: _Watch | None = getattr(_current, "watch", None)
-        if watch is not None:
-            watch.hold(cast("HTTPConnection", self))
+        watch: _Watch = _current.watch
+        connection = cast("HTTPConnection", self)
+        watch.hold(connection)
         super().connect()  # type: ignore[misc]
-        if watch is not None:
-            watch.connected = True
-            connection = cast("HTTPConnection", self)
-            # urllib3 would send the body with the timeout for connecting.
-            connection.sock.settimeout(watch.silence)
-            watch.hold(connection)
+        watch.connected = True
+        # urllib3 would send the body with the timeout for connecting.
+        connection.sock.settimeout(watch.silence)
+        watch.hold(connection)
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        watch: _Watch | None = getattr(_current, "watch", None)
-        if watch is not None and getattr(self, "sock", None) is not None:
+        watch: _Watch = _current.watch
+        if getattr(self, "sock", None) is not None:
             watch.connected = True
             watch.hold(cast("HTTPConnection", self))
         super().request(*args, **kwargs)  # type: ignore[misc]

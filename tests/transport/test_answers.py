@@ -203,6 +203,24 @@ def test_a_page_for_browsers_is_not_quoted(server: AdversarialServer, client: Cl
         client.get(ID)
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(400, json=["wrong", 1]), '["wrong", 1]'),
+        (Answer(400, json="wrong"), '"wrong"'),
+        (Answer(400, body=b"wrong", content_type="text/plain"), "wrong"),
+        (Answer(400, json={"error": "wrong", "message": None}), "wrong"),
+        (adversary.bom(error(400, "wrong")), "wrong"),
+        (adversary.gzipped(error(400, "wrong")), "wrong"),
+    ],
+)
+def test_other_ways_to_say_what_is_wrong(server: AdversarialServer, client: Client, answer: Answer, said: str) -> None:
+    server.script("GET", ONE, [answer])
+    with pytest.raises(CohereInvalidRequestError) as got:
+        client.get(ID)
+    assert str(got.value).endswith(f"answered 400: {said}")
+
+
 def test_a_message_cannot_forge_the_log(server: AdversarialServer, client: Client) -> None:
     forged = adversary.control_message(400)
     body = {"id": "a\nb\x1b[31m\u202e", "message": forged.json["message"]}

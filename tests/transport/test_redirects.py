@@ -15,9 +15,8 @@ from tests.transport.harness import KEY, Client
 @pytest.mark.parametrize("to", [ONE, f"{{url}}{ONE}", ID, f"./x/../{ID}", f"{ONE}#part"])
 def test_a_get_on_the_same_origin_is_followed(server: AdversarialServer, client: Client, status: int, to: str) -> None:
     server.script("GET", "/v1/datasets/old", [adversary.redirect(to.format(url=server.url), status)])
-    call_id = "old"
     server.script("GET", ONE, [Answer(json={"dataset": {"id": "old"}})])
-    assert client.get(call_id).id == "old", "still the dataset that was asked for"
+    assert client.get("old").id == "old", "still the dataset that was asked for"
     assert [request.path for request in server.requests] == ["/v1/datasets/old", ONE]
     assert {request.headers["authorization"] for request in server.requests} == {f"Bearer {KEY}"}
     assert client.pauses == []

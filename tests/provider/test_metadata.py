@@ -1,0 +1,169 @@
+"""What Airflow reads of the provider is valid, and true."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.triggers.base import BaseTrigger
+
+import airflow
+import airflow_provider_cohere_datasets
+from airflow_provider_cohere_datasets.get_provider_info import get_provider_info
+
+PACKAGE = airflow_provider_cohere_datasets.__name__
+FOLDER = Path(airflow_provider_cohere_datasets.__file__).parent
+INFO = get_provider_info()
+#: Rooms that are imported inside functions only.
+BEHIND = {"core", "emulator", "lake", "transport"}
+#: Arguments of triggers and the like that have no default.
+SAMPLES = {"dataset_id": "a", "dataset_ids": ["a", "b"]}
+
+
+def modules_in_airflows_rooms() -> list[str]:
+    paths = [path.relative_to(FOLDER) for path in FOLDER.rglob("*.py") if path.name != "__main__.py"]
+    names = [path.with_suffix("").parts for path in paths if path.parts[0] not in BEHIND]
+    return sorted({".".join((PACKAGE, *parts)).removesuffix(".__init__") for parts in names})
+
+
+def listed_modules() -> list[str]:
+    names = [entry["python-module"] for entry in INFO.get("transfers", ())]
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        names += [module for entry in INFO.get(kind, ()) for module in entry["python-modules"]]
+    return names
+
+
+def classes(base: type[Any]) -> list[type[Any]]:
+    """Return the public classes of this provider below a base."""
+    members = [vars(importlib.import_module(name)).values() for name in modules_in_airflows_rooms()]
+    found = {
+        member
+        for values in members
+        for member in values
+        if inspect.isclass(member) and issubclass(member, base) and member.__module__.startswith(PACKAGE)
+    }
+    return sorted((cls for cls in found if not cls.__name__.startswith("_")), key=lambda cls: cls.__name__)
+
+
+def schema(name: str) -> dict[str, Any]:
+    path = Path(airflow.__file__).with_name(name)
+    if not path.exists():
+        pytest.skip(f"Airflow {airflow.__version__} does not ship {name}")
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "default", "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+def test_airflow_accepts_the_provider_info() -> None:
+    jsonschema.validate(INFO, schema("provider_info.schema.json"))
+
+
+@pytest.mark.parametrize("key", sorted(INFO.keys() - {"package-name", "name", "description"}))
+def test_the_provider_info_is_as_strict_as_for_airflows_own_providers(key: str) -> None:
+    strict = schema("provider.yaml.schema.json")
+    if key not in strict["properties"]:
+        pytest.skip(f"Airflow {airflow.__version__} does not know {key}")
+    jsonschema.validate(INFO[key], {**strict["properties"][key], "definitions": strict.get("definitions", {})})
+
+
+def test_the_package_name_is_the_name_of_the_distribution() -> None:
+    dist = distribution("airflow-provider-cohere-datasets")
+    assert INFO["package-name"] == dist.metadata["Name"]
+    assert dist.version == airflow_provider_cohere_datasets.__version__
+    (entry_point,) = dist.entry_points.select(group="apache_airflow_provider")
+    assert entry_point.load()() == INFO
+
+
+def test_every_listed_module_exists_and_no_module_is_forgotten() -> None:
+    listed = listed_modules()
+    assert len(listed) == len(set(listed))
+    for name in listed:
+        importlib.import_module(name)
+    public = {cls.__module__ for cls in (*classes(BaseOperator), *classes(BaseTrigger))}
+    assert public - {f"{PACKAGE}.operators.base"} <= set(listed)
+
+
+@pytest.mark.parametrize("cls", classes(BaseTrigger))
+def test_a_trigger_can_be_rebuilt_and_takes_keywords_of_newer_versions(cls: type[BaseTrigger]) -> None:
+    needed = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
+    trigger = cls(**{name: SAMPLES[name] for name in needed if name in SAMPLES})
+    path, kwargs = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    assert getattr(importlib.import_module(module), name) is cls
+    sent = json.loads(json.dumps(kwargs))
+    assert cls(**sent).serialize() == (path, kwargs)
+    assert cls(**sent, from_a_newer_version=1).serialize() == (path, kwargs)
+
+
+@pytest.mark.parametrize("cls", classes(BaseOperator))
+def test_template_fields_are_arguments_and_are_told_in_the_docstring(cls: type[Any]) -> None:
+    ours = [base for base in cls.__mro__ if base.__module__.startswith(PACKAGE)]
+    arguments = {name for base in ours for name in inspect.signature(base.__init__).parameters}
+    assert set(cls.template_fields) <= arguments
+    assert len(cls.template_fields) == len(set(cls.template_fields))
+    documented = "\n".join(inspect.getdoc(base) or "" for base in ours)
+    own = {name for name, p in inspect.signature(cls.__init__).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert [name for name in sorted(own & arguments) if f":param {name}:" not in documented] == []
+
+
+def test_airflow_finds_the_hook_and_its_form_without_warnings() -> None:
+    code = """
+import json
+from airflow.providers_manager import ProvidersManager
+manager = ProvidersManager()
+hook = manager.hooks["cohere_datasets"]
+form = manager.field_behaviours["cohere_datasets"]
+print(json.dumps([manager.providers["airflow-provider-cohere-datasets"].version, hook.hook_class_name, hook.hook_name, form]))
+"""
+    ran = run_python(code)
+    *before, last = ran.stdout.splitlines()
+    (behaviour,) = (entry["ui-field-behaviour"] for entry in INFO["connection-types"])
+    hook = INFO["connection-types"][0]["hook-class-name"]
+    version, hook_class, hook_name, form = json.loads(last)
+    assert (version, hook_class, hook_name) == (airflow_provider_cohere_datasets.__version__, hook, "Cohere Datasets")
+    assert {name.replace("_", "-"): value for name, value in form.items()}.items() >= {
+        "hidden-fields": behaviour["hidden-fields"],
+        "relabeling": behaviour["relabeling"],
+    }.items()
+    assert [line for line in (*before, *ran.stderr.splitlines()) if "cohere" in line.lower()] == []
+
+
+def test_importing_the_provider_loads_no_heavy_library() -> None:
+    code = """
+import importlib, sys
+from airflow.providers.common.compat import sdk
+import airflow.triggers.base
+for name in ("BaseHook", "BaseOperator", "BaseSensorOperator", "PokeReturnValue", "Asset", "ObjectStoragePath"):
+    getattr(sdk, name)
+before = set(sys.modules)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+heavy = {"aiohttp", "cohere", "fastapi", "fastavro", "httpx", "numpy", "pandas", "pyarrow", "pydantic", "requests", "uvicorn"}
+print(*sorted(loaded & heavy))
+"""
+    ran = run_python(code, *modules_in_airflows_rooms(), f"{PACKAGE}.emulator")
+    assert ran.stdout.split() == []
+
+
+def test_what_every_airflow_process_imports_imports_nothing() -> None:
+    code = f"""
+import sys
+import {PACKAGE}.get_provider_info as module
+module.get_provider_info()
+print(*(name for name in sys.modules if name.partition(".")[0] in ("airflow", "pydantic", "requests")))
+"""
+    assert run_python(code).stdout.split() == []
