@@ -77,7 +77,8 @@ def cohere_dataset_lifecycle() -> None:
 
     export = CohereDatasetsToParquetOperator(
         task_id="export",
-        output_path="{{ params.lake }}/snapshot_date={{ (dag_run.logical_date or dag_run.run_after).strftime('%Y-%m-%d') }}/datasets.parquet",
+        output_path="{{ params.lake }}/snapshot_date="
+        "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y-%m-%d') }}/datasets.parquet",
     )
 
     @task

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set
 
 #: From so many rows met again on one page, a single one in the wrong place is a repeated row, not another order.
 _ENOUGH_TO_JUDGE = 8
@@ -38,6 +38,10 @@ class Ledger:
     def __len__(self) -> int:
         """Return the number of different ids that were read."""
         return len(self._rank)
+
+    def ids(self) -> Set[str | None]:
+        """Return the ids that were read."""
+        return self._rank.keys()
 
     def look(self, ids: Sequence[str | None]) -> Sighting:
         """Compare a page with what was read; changes nothing."""

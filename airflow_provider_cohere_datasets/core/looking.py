@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.calls import Pause, read_object, read_result, unexpected
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereListingError
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereDatasetNotFoundError,
+    CohereDatasetsError,
+    CohereInvalidRequestError,
+    CohereListingError,
+    CohereServerError,
+    CohereUnexpectedAnswerError,
+)
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
@@ -57,7 +64,7 @@ class Observation:
 
         The models would do as well but take several times longer, and the event loop of a triggerer is shared.
         """
-        status = dataset.get("validation_status") or "unknown"
+        status = _text(str(dataset.get("validation_status") or "unknown"))
         warnings = [w for w in _list(dataset.get("validation_warnings")) if isinstance(w, str)]
         parts = [part for part in _list(dataset.get("dataset_parts")) if isinstance(part, dict)]
         reason = None
@@ -70,7 +77,7 @@ class Observation:
                 reason = f"{reason[:_MAX_TEXT]}…"
         return cls(
             str(dataset["id"]),
-            str(status),
+            status,
             sum(_whole(part.get("num_rows")) for part in parts),
             sum(_whole(part.get("size_bytes")) for part in parts),
             len(warnings),
@@ -133,25 +140,44 @@ def _read_observation(call: Call, reply: Reply) -> Observation:
     return Observation.of(dataset)
 
 
+#: What a look gives for one dataset: what it showed, or the error that concerns this dataset alone.
+Looked: TypeAlias = Observation | CohereDatasetsError
+
+
 class Looker:
     """Looks at datasets, one by one or through the list, whichever takes fewer requests."""
 
     def __init__(self) -> None:
-        self._list_cost: int | None = None  # requests that the last look through the list took
+        self._list_cost = 0  # requests that the last look through the list took
+        self._suspects: list[str] = []  # datasets that could not be asked for
 
-    def look(self, ids: Collection[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
+    def memory(self) -> dict[str, Any]:
+        """Return what another process must know to look with as few requests, as small JSON."""
+        return {"list_cost": self._list_cost, "suspects": self._suspects}
+
+    def recall(self, memory: object) -> None:
+        """Take over what a looker in another process learnt."""
+        if isinstance(memory, dict):
+            cost, suspects = memory.get("list_cost"), memory.get("suspects")
+            self._list_cost = cost if isinstance(cost, int) else 0
+            self._suspects = suspects if isinstance(suspects, list) else []
+
+    def look(self, ids: Collection[str], policy: RequestPolicy) -> Flow[dict[str, Looked]]:
         """Look once at all of them.
 
-        A dataset that is said not to exist is asked for again after 1 and after 2 more seconds.
+        A dataset that is said not to exist is asked for again after 1 and after 2 more seconds. An answer that
+        refuses one dataset only is the result for this one, so that others who look at the same time do not suffer.
 
         :param ids: the datasets.
         :param policy: tries and deadlines of each request.
-        :returns: an observation for each id.
+        :returns: an observation or an error for each id.
+        :raises CohereDatasetsError: if the server does not answer for any of them.
         """
-        seen: dict[str, Observation] = {}
-        if len(ids) > max(_FEW, self._list_cost or 0):
-            seen = yield from self._through_the_list(set(ids), policy)
-        missing = [dataset_id for dataset_id in ids if dataset_id not in seen]
+        seen: dict[str, Looked] = {}
+        if len(ids) > max(_FEW, self._list_cost):
+            seen |= yield from self._through_the_list(set(ids), policy)
+        # Suspects come last: if the server fails for one of the others too, it fails for all.
+        missing = sorted((i for i in ids if i not in seen), key=lambda i: i in self._suspects)
         for pause in (0.0, *_GRACE):
             if missing and pause:
                 yield Pause(pause)
@@ -161,7 +187,14 @@ class Looker:
                     seen[dataset_id] = yield from exchange(call, _read_observation, policy)
                 except CohereDatasetNotFoundError:
                     seen[dataset_id] = Observation(dataset_id, None)
-            missing = [dataset_id for dataset_id in missing if seen[dataset_id].status is None]
+                except CohereInvalidRequestError as error:
+                    seen[dataset_id] = error
+                except (CohereServerError, CohereUnexpectedAnswerError) as error:
+                    self._suspects = [dataset_id]
+                    if not seen:
+                        raise
+                    seen[dataset_id] = error
+            missing = [i for i in missing if isinstance(seen[i], Observation) and seen[i].status is None]
         return seen
 
     def _through_the_list(self, wanted: set[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:

@@ -54,8 +54,8 @@ _CHASE = 20
 _QUIET_PASSES = 12
 #: Whole passes in which something new may come every time before we give up.
 _BUSY_PASSES = 25
-#: A list of so few pages is read once more rather than reasoned about.
-_FEW_PAGES = 10
+#: A list of so few pages or rows is read once more rather than reasoned about.
+_FEW_PAGES, _FEW_ROWS = 10, 100
 
 
 class Page(Protocol):
@@ -174,28 +174,29 @@ class _Reading(Generic[P]):
         self.longest = 0  # how long the list was at the least
         self.widest = 0  # rows of the widest page at the present size: what the server can return
         self.stretch = 1  # how much wider than usual windows overlap, because rows vanish quickly
+        self.loose: set[str | None] = set()  # ids of pages that shared nothing with what was read
         self.short = False  # whether the last page that joined was shorter than the widest
         self.ragged = False  # whether a page was short although rows followed
         self.steady = True  # whether rows keep their order
         self.chase = 0  # pages in a row that were smaller than asked for and yet brought something new
         self.finish: int | None = None  # how many rows to read before the rest must have come in meanwhile
-        self.rising = self.falling = True  # whether creation times are monotone
+        self.rising = self.falling = True  # whether creation times are monotone; equal ones tell no order
         self.last_created: int | None = None
 
     def read_all(self) -> Steps[P, None]:
         length = yield from self._walk()
         if self.report.limited:
             return
-        few = length <= _FEW_PAGES * self.widest
-        if self.steady and not (self.rising or self.falling):
-            # In an order by anything else than time, rows may move in front of us, and do so mostly to the head. A
-            # short list is read twice again as a whole, which also shows whether its order holds still at all.
+        few = length <= max(_FEW_PAGES * self.widest, _FEW_ROWS)
+        # More positions than rows, or rows that were met but not read: they came and went meanwhile, or we missed some.
+        missed = few and (length > len(self.ledger) or not self.loose <= self.ledger.ids())
+        if self.steady and (missed or not (self.rising or self.falling)):
+            # In an order by anything else than time, as by status, rows may move from what we have not read to what we
+            # have. So the list is read again; a short one twice, which also shows whether its order holds still.
             yield from self._reread(Ledger() if few else None)
         if self.widest == 1 and len(self.ledger) > 1:
             self.steady = False  # Pages of one row cannot show that the order holds still.
-        # More positions than rows: rows came in while we read, or we missed some. Where it is cheap, look again.
-        missed = few and length > len(self.ledger)
-        if (missed or not self.steady) and not self.report.limited:
+        if not self.steady and not self.report.limited:
             yield from self._exhaust()
 
     def _fetch(self, offset: int, size: int | None = None) -> Steps[P, P]:
@@ -217,7 +218,11 @@ class _Reading(Generic[P]):
             self.effort += max(1, len(page.ids))
             if page.ids:
                 self.longest = max(self.longest, offset + len(page.ids))
-            spare = _PATIENCE * max(1, self.widest, len(page.ids))
+            if size is None:
+                # A page can be wider than one before it only if that one was short although rows followed.
+                self.ragged = self.ragged or 0 < self.widest < len(page.ids)
+                self.widest = max(self.widest, len(page.ids))
+            spare = _PATIENCE * max(1, self.widest)
             if (
                 self.effort > spare + _MAX_EFFORT * self.ledger.ranked
                 or len(self.ledger) > spare + _MAX_EFFORT * self.longest
@@ -254,8 +259,8 @@ class _Reading(Generic[P]):
     def _watch_time(self, created: int | None) -> None:
         if created is not None:
             if self.last_created is not None:
-                self.rising = self.rising and created >= self.last_created
-                self.falling = self.falling and created <= self.last_created
+                self.rising = self.rising and created > self.last_created
+                self.falling = self.falling and created < self.last_created
             self.last_created = created
 
     def _walk(self) -> Steps[P, int]:
@@ -280,15 +285,14 @@ class _Reading(Generic[P]):
                 continue
             if offset > 0 and not self.ledger.look(page.ids).known:
                 pending, empty_at = (offset, page), None
+                self.loose.update(page.ids)
                 self.stretch = min(2 * self.stretch, 8) if back else self.stretch
                 back = max(1, 2 * back)
                 continue
-            grew = 0 < self.widest < count
             fresh = yield from self._hand_on(page)
             if self.report.limited or not self.steady:
                 return end
-            self.ragged = self.ragged or grew or (fresh and self.short)
-            self.widest = max(self.widest, count)
+            self.ragged = self.ragged or (fresh and self.short)
             self.short = count < self.widest
             if fresh:
                 edge, back, signs = end, self._overlap(count), 0
@@ -303,6 +307,7 @@ class _Reading(Generic[P]):
                     offset_checked = True
                     if (yield from self._offset_is_ignored(page)):
                         return count
+                    self.ragged = True  # A row stands there twice, or the list grows as we go: look more often.
                 at_the_edge = self.ledger.is_last(page.ids[-1])
                 # The server had room for more and did not show any; or what was empty begins right behind.
                 signs += (self.short and (at_the_edge or not self.ragged)) or empty_at == end
@@ -324,7 +329,7 @@ class _Reading(Generic[P]):
             self.chase = 0
             if not (yield from self._fetch(edge + 2 * count)).ids:
                 self.finish = len(self.ledger) + 2 * count
-        if self.finish is None or len(self.ledger) < self.finish:
+        if self.finish is None or len(self.ledger) <= self.finish:
             return False
         if not self.rising:
             self.report.complete = False
@@ -367,20 +372,25 @@ class _Reading(Generic[P]):
         return page, count == 0 or (count < self.widest and offset + count >= length)
 
     def _reread(self, order: Ledger | None) -> Steps[P, None]:
-        """Read from the head again until a page brings nothing new; with an ``order``, twice to the end."""
+        """Read the whole list again; with an ``order``, twice, and watch whether that holds still."""
+        changed = False
         for _ in range(1 if order is None else 2):
             offset, known, last = 0, self.longest, False
             while not last:
                 page, last = yield from self._next(offset, known)
                 offset += len(page.ids)
-                news = yield from self._hand_on(page)
+                changed |= yield from self._hand_on(page)
                 if order is not None:
                     seen = order.look(page.ids)
                     self.steady = self.steady and seen.in_order
                     order.add(page.ids, seen)
                 if self.report.limited or not self.steady:
                     return
-                last = last or (order is None and not news)
+        if changed and order is None:
+            self.report.note(
+                "The list is not in the order of creation and changed while it was read twice; a dataset that changed "
+                "its place both times may be missing."
+            )
 
     def _exhaust(self) -> Steps[P, None]:
         """Make whole passes until nothing new comes."""

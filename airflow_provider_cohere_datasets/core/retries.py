@@ -91,7 +91,7 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     kind, what = _kind(reply.status, message, listing=listing)
     subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"
     sentence = what.format(subject=subject, operation=call.operation)
-    said = f": {message}" if message else "."
+    said = f": {message.rstrip('.')}." if message else "."
     return kind(
         f"{sentence} {call.method} {call.path} answered {reply.status}{said}",
         dataset_id=call.dataset_id,

@@ -12,11 +12,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_cohere_datasets.core import errors
+from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Observation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from airflow_provider_cohere_datasets.core.looking import Looked
 
 #: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
 EVENT_VERSION = 1
@@ -101,11 +104,9 @@ class PollPolicy:
         """
         seconds = self.interval
         if self.exponential:
-            step, planned = max(self.interval, 1.0), 0.0
-            while planned <= elapsed:
-                planned += step
-                step = 2 * step if self.max_interval is None else min(2 * step, max(self.max_interval, 1.0))
-            seconds = planned - elapsed
+            # Looks after 1, 3, 7, 15 … intervals: the next one comes one interval after twice the time. Counted so,
+            # and not by planned times, a look that jitter made early is not made once more when its time comes.
+            seconds = max(elapsed, 0.0) + max(self.interval, 1.0)
         if self.max_interval is not None:
             seconds = min(seconds, self.max_interval)
         return seconds * (1.0 - uniform(0.0, self.jitter))
@@ -148,17 +149,44 @@ class WaitEvent:
                 f"The trigger's event has version {payload.get('version')!r:.20}, this worker knows {EVENT_VERSION}: "
                 "the triggerer and the worker run different versions of the provider."
             )
-        rows, error, outcome = payload.get("observations"), payload.get("error"), payload.get("outcome")
-        known = {f.name for f in fields(Observation)}
+        rows, error, outcome = _observations(payload.get("observations")), payload.get("error"), payload.get("outcome")
         if (
-            outcome not in {"ready", "error", "timeout"}
-            or not isinstance(rows, list | tuple)
-            or not all(isinstance(row, dict) and {"id", "status"} <= row.keys() <= known for row in rows)
+            not isinstance(outcome, str)
+            or outcome not in {"ready", "error", "timeout"}
+            or rows is None
             or isinstance(error, dict) != (outcome == "error")
-            or (outcome == "ready" and not rows)
+            or (outcome == "ready" and not (rows and all(row.status in {"validated", "skipped"} for row in rows)))
         ):
             raise errors.CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
-        return cls(outcome, tuple(Observation(**row) for row in rows), error)
+        return cls(outcome, rows, error)  # type: ignore[arg-type]  # it is one of the three
+
+
+def _observations(rows: object) -> tuple[Observation, ...] | None:
+    """Read observations that went through a database; ``None`` if they are not."""
+    known = {f.name for f in fields(Observation)}
+    if not isinstance(rows, list | tuple) or not all(
+        isinstance(row, dict)
+        and {"id", "status"} <= row.keys() <= known
+        and isinstance(row["id"], str)
+        and (row["status"] is None or isinstance(row["status"], str))
+        for row in rows
+    ):
+        return None
+    return tuple(Observation(**row) for row in rows)
+
+
+def waited_for(dataset_id: object, dataset_ids: object) -> list[str]:
+    """Return the ids to wait for, each once, in the user's order.
+
+    :param dataset_id: the dataset, where ``dataset_ids`` is ``None``.
+    :param dataset_ids: several of them.
+    :raises CohereInputError: if one cannot be an id, or there is none.
+    """
+    if dataset_ids is None:
+        return [checked_id(dataset_id)]
+    if not isinstance(dataset_ids, list | tuple) or not dataset_ids:
+        raise errors.CohereInputError("dataset_ids must be a list of ids with at least one in it.")
+    return list(dict.fromkeys(checked_id(each, "dataset_ids") for each in dataset_ids))
 
 
 class Watch:
@@ -184,6 +212,8 @@ class Watch:
         self.seen: dict[str, Observation] = {}
         #: Looks in a row that failed for reasons that pass.
         self.failures = 0
+        #: Seconds that the server asked to wait before the next look.
+        self.pause = 0.0
         self._ids = tuple(ids)
         self._goal = goal
         self._max_failures = max_failures
@@ -192,23 +222,34 @@ class Watch:
         self._warned: set[str] = set()
         self._failed: dict[str, errors.CohereDatasetsError] = {}
 
-    def see(self, looked: Mapping[str, Observation]) -> WaitEvent | None:
+    def see(self, looked: Mapping[str, Looked]) -> WaitEvent | None:
         """Take what a look showed; datasets that are not in it stay as they are.
 
         :returns: how the wait ended, or ``None`` if it goes on.
         """
-        self.failures = 0
+        trouble: errors.CohereDatasetsError | None = None
         for dataset_id in list(self.open_ids):
-            if dataset_id not in looked:
+            shown = looked.get(dataset_id)
+            if shown is None:
                 continue
-            self._note(looked[dataset_id])
-            failure = failure_of(looked[dataset_id], self._goal)
+            if isinstance(shown, errors.CohereDatasetsError):
+                if not shown.permanent:
+                    trouble = trouble or shown
+                    continue
+                failure: errors.CohereDatasetsError | None = shown
+            else:
+                self._note(shown)
+                failure = failure_of(shown, self._goal)
+                if failure is None and assess(shown.status, self._goal) is Verdict.WAIT:
+                    continue
+            self.open_ids.remove(dataset_id)
             if failure is not None:
                 self._failed[dataset_id] = failure
                 if self._goal.fail_fast:
                     return self._event("error", failure)
-            if failure is not None or assess(looked[dataset_id].status, self._goal) is Verdict.READY:
-                self.open_ids.remove(dataset_id)
+        if trouble is not None:
+            return self.fail(trouble)
+        self.failures, self.pause = 0, 0.0
         if self.open_ids:
             return None
         return self._event("error", self._all_failures()) if self._failed else self._event("ready")
@@ -216,10 +257,38 @@ class Watch:
     def fail(self, error: errors.CohereDatasetsError) -> WaitEvent | None:
         """Take that a look failed; a permanent error ends the wait, others only after some in a row."""
         self.failures += 1
+        self.pause = error.retry_after or 0.0
         if error.permanent or (self._max_failures is not None and self.failures > self._max_failures):
             return self._event("error", error)
         self._warn(f"Look number {self.failures} in a row failed: {error}")
         return None
+
+    def memory(self) -> dict[str, Any]:
+        """Return what another process must know to go on with this wait, as small JSON."""
+        return {
+            "failures": self.failures,
+            "pause": self.pause,
+            "seen": [asdict(row) for row in self.seen.values()],
+            "failed": {dataset_id: failure.details() for dataset_id, failure in self._failed.items()},
+        }
+
+    def recall(self, memory: object) -> None:
+        """Go on with a wait that another process began; what cannot be read of its memory is seen anew."""
+        if not isinstance(memory, dict):
+            return
+        failures, pause, failed = memory.get("failures"), memory.get("pause"), memory.get("failed")
+        self.failures = failures if isinstance(failures, int) else 0
+        self.pause = float(pause) if isinstance(pause, int | float) else 0.0
+        self.seen = {row.id: row for row in _observations(memory.get("seen")) or () if row.id in self._ids}
+        for dataset_id, details in failed.items() if isinstance(failed, dict) else ():
+            if dataset_id in self._ids and isinstance(details, dict):
+                self._failed[dataset_id] = errors.error_from_details(details)
+        for row in self.seen.values():
+            failure = failure_of(row, self._goal)
+            if failure is not None:
+                self._failed.setdefault(row.id, failure)
+        settled = {row.id for row in self.seen.values() if assess(row.status, self._goal) is Verdict.READY}
+        self.open_ids = [each for each in self._ids if each not in settled and each not in self._failed]
 
     def timed_out(self) -> WaitEvent:
         """Return that the time is over."""

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
-from airflow_provider_cohere_datasets.core.errors import CohereGateError, CohereInputError
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
-from airflow_provider_cohere_datasets.core.gating import Requirements
 from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, checked_count
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
+from airflow_provider_cohere_datasets.operators.gate import CohereDatasetGateOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
+
+__all__ = [
+    "CohereCreateDatasetOperator",
+    "CohereDatasetGateOperator",
+    "CohereDeleteDatasetOperator",
+    "CohereGetDatasetOperator",
+    "CohereGetDatasetUsageOperator",
+    "CohereListDatasetsOperator",
+]
 
 #: More ids than this do not belong into XCom.
 MAX_LISTED = 1000
@@ -237,79 +244,3 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         """Delete the dataset."""
         deleted = self.hook.delete_dataset(self.dataset_id, ignore_missing=self.ignore_missing)
         self.log.info("Dataset %s %s.", self.dataset_id, "is deleted" if deleted else "was gone already")
-
-
-class CohereDatasetGateOperator(CohereDatasetsOperator):
-    """Decide whether the next job may start on a dataset; return the dataset's summary if so.
-
-    :param dataset_id: its id.
-    :param required_status: the validation status it must have.
-    :param min_total_examples: examples at least. For types without metrics of their own, rows count.
-    :param min_train_examples: examples for training at least.
-    :param min_eval_examples: examples for evaluation at least.
-    :param min_trainable_token_count: trainable tokens at least.
-    :param max_warnings: validation warnings at the most.
-    :param allowed_types: dataset types that are fine.
-    :param on_violation: whether a dataset that does not fit fails the task for good, or skips it and, with the usual
-        trigger rule, everything downstream.
-    :raises CohereGateError: with every violation and its figures in one message.
-    """
-
-    template_fields = (*CohereDatasetsOperator.template_fields, "dataset_id", "required_status", "allowed_types")
-
-    def __init__(
-        self,
-        *,
-        dataset_id: str,
-        required_status: str = "validated",
-        min_total_examples: int | None = None,
-        min_train_examples: int | None = None,
-        min_eval_examples: int | None = None,
-        min_trainable_token_count: int | None = None,
-        max_warnings: int | None = None,
-        allowed_types: Sequence[str] | None = None,
-        on_violation: Literal["fail", "skip"] = "fail",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if on_violation not in {"fail", "skip"}:
-            raise CohereInputError(f"on_violation must be 'fail' or 'skip', not {on_violation!r:.40}.")
-        self.dataset_id = dataset_id
-        self.required_status = required_status
-        self.min_total_examples = min_total_examples
-        self.min_train_examples = min_train_examples
-        self.min_eval_examples = min_eval_examples
-        self.min_trainable_token_count = min_trainable_token_count
-        self.max_warnings = max_warnings
-        self.allowed_types = allowed_types
-        self.on_violation = on_violation
-        with airflow_errors():
-            self._requirements()
-
-    def _requirements(self) -> Requirements:
-        return Requirements(
-            required_status=given("required_status", self.required_status) or "validated",
-            min_total_examples=self.min_total_examples,
-            min_train_examples=self.min_train_examples,
-            min_eval_examples=self.min_eval_examples,
-            min_trainable_token_count=self.min_trainable_token_count,
-            max_warnings=self.max_warnings,
-            allowed_types=self.allowed_types,
-        )
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Check the dataset and return its summary."""
-        with airflow_errors(self.conn_id):
-            requirements = self._requirements()
-            types = self.allowed_types
-            if types is not None and (isinstance(types, str) or not all(isinstance(kind, str) for kind in types)):
-                # A text would be searched for parts of itself: "embed-input" allows "embed".
-                raise CohereInputError(f"allowed_types must be a list of types, not {types!r:.60}.")
-        dataset = self.hook.get_dataset(self.dataset_id)
-        violations = requirements.violations(dataset)
-        if not violations:
-            return dataset.summary()
-        message = f"Dataset {dataset.id!r} may not be used: {'; '.join(violations)}."
-        if self.on_violation == "skip":
-            raise AirflowSkipException(message)
-        raise for_airflow(CohereGateError(message, dataset_id=dataset.id), self.conn_id)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import (
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -15,10 +16,9 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError, error_from_details
 from airflow_provider_cohere_datasets.core.looking import Looker
-from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, last_seen
+from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, waited_for
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
 #: The key in the task's state store, where there is one.
-_STATE = "cohere_datasets_failed_looks"
+_STATE = "cohere_datasets_wait"
+#: How Airflow says in all its versions that its own limit on the trigger ended the wait.
+_FAIL, _TRIGGER_TIMEOUT = "__fail__", "Trigger timeout"
+#: Seconds after the timeout at which the last look is made, so that Airflow's clock has passed it too.
+_PASSED = 0.001
 
 
 class CohereDatasetValidationSensor(BaseSensorOperator):
@@ -45,8 +49,8 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
 
     In the modes ``poke`` and ``reschedule`` the task itself looks; with ``deferrable=True`` it looks once and then
     waits in the triggerer without taking a worker slot. The outcome, the exception and what ``soft_fail`` makes of it
-    are the same in each mode. Only in ``reschedule`` below Airflow 3.3 failed looks are not counted, because nothing
-    remembers them from one look to the next.
+    are the same in each mode, and in each the last look is made when the time is up. Only in ``reschedule`` below
+    Airflow 3.3 nothing remembers from one look to the next what was seen, so failed looks are not counted there.
 
     :param dataset_id: the dataset; or
     :param dataset_ids: several of them. They are looked at together, through the list of datasets where that takes
@@ -61,7 +65,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
         policy; ``None`` for any number, as ``silent_fail`` does.
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``.
     :param start_from_trigger: whether to start in the triggerer without a first look on a worker (Airflow 3.3; a mapped
-        task starts on a worker all the same). Needs ``deferrable``.
+        task, and one whose ids another task returns, starts on a worker all the same). Needs ``deferrable``.
     :param conn_id: the connection.
     :param request_policy: tries and deadlines of each request that win over the connection's extra.
     :returns: for each dataset its id, status, rows, bytes and number of warnings; a list for ``dataset_ids``.
@@ -118,6 +122,12 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
 
         if not self.deferrable:
             raise CohereInputError("start_from_trigger needs deferrable=True.")
+        several = [None] if self.dataset_ids is None else self.dataset_ids
+        # The scheduler cannot hand the trigger what another task returns, nor render a text to a list.
+        if not isinstance(several, list | tuple) or not all(
+            value is None or isinstance(value, str) for value in (self.conn_id, self.dataset_id, *several)
+        ):
+            return
         self.start_trigger_args = StartTriggerArgs(
             trigger_cls="airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetValidationTrigger",
             trigger_kwargs=self._trigger_kwargs(started_at=None),
@@ -135,11 +145,11 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
             max_failures=None if self.silent_fail else self.max_failures,
         )
 
-    def _trigger_kwargs(self, started_at: float | None) -> dict[str, Any]:
+    def _trigger_kwargs(self, started_at: float | None, memory: dict[str, Any] | None = None) -> dict[str, Any]:
         poll = self._poll_policy()
         return {
             "dataset_id": self.dataset_id,
-            "dataset_ids": None if self.dataset_ids is None else self.dataset_ids,
+            "dataset_ids": self.dataset_ids,
             "conn_id": self.conn_id,
             "skipped_as": self.skipped_as,
             "fail_fast": self.fail_fast,
@@ -151,6 +161,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
             "timeout": self.timeout,
             "started_at": started_at,
             "request_policy": dict(self.request_policy) if self.request_policy else None,
+            "memory": memory,
         }
 
     @staticmethod
@@ -178,33 +189,33 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
 
     def _ids(self) -> list[str]:
         with airflow_errors():
-            if self.dataset_ids is None:
-                return [checked_id(self.dataset_id)]
-            if isinstance(self.dataset_ids, str) or not self.dataset_ids:
-                raise CohereInputError("dataset_ids must be a list of ids with at least one in it.")
-            return list(dict.fromkeys(checked_id(dataset_id, "dataset_ids") for dataset_id in self.dataset_ids))
+            return waited_for(self.dataset_id, self.dataset_ids)
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; raise what ends the wait."""
-        watch, store = self._watch, self._failed_looks(context)
+        watch, store = self._watch, context.get("task_state_store") if self.reschedule else None
+        if store is not None:
+            stored = store.get(_STATE)
+            # What an earlier try of the task has seen is no business of this one.
+            if isinstance(stored, dict) and stored.get("try") == context["ti"].try_number:
+                self._recall(stored)
         try:
-            transport = self.hook.get_conn()
-            looked = self.hook.run(self._looker.look(watch.open_ids, transport.account.policy))
+            policy = self.hook.get_conn().account.policy
+            over = watch.see(self.hook.run(self._looker.look(watch.open_ids, policy)))
         except CohereDatasetsError as error:
-            if store is not None:
-                watch.failures = store.get(_STATE) or 0
-            elif self.reschedule and not error.permanent:
-                watch.failures = 0  # Nothing remembers the looks before.
             over = watch.fail(error)
-        else:
-            over = watch.see(looked)
-        if store is not None and (watch.failures or store.get(_STATE)):
-            store.set(_STATE, watch.failures)
+        except AirflowNotFoundException as error:
+            over = watch.fail(CohereInputError(f"There is no connection {self.conn_id!r}: {error}"))
+        if store is not None and over is None:
+            store.set(_STATE, {"try": context["ti"].try_number, **self._memory()})
         return False if over is None else PokeReturnValue(True, self._result(over))
 
-    def _failed_looks(self, context: Context) -> Any:
-        """Return where the number of failed looks is kept from one look to the next, if it must and can be."""
-        return context.get("task_state_store") if self.reschedule else None
+    def _memory(self) -> dict[str, Any]:
+        return {**self._watch.memory(), **self._looker.memory()}
+
+    def _recall(self, memory: object) -> None:
+        self._watch.recall(memory)
+        self._looker.recall(memory)
 
     def execute(self, context: Context) -> Any:
         """Wait, in whatever mode the sensor is in."""
@@ -215,7 +226,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
         if isinstance(first, PokeReturnValue):
             return first.xcom_value
         self.defer(
-            trigger=CohereDatasetValidationTrigger(**self._trigger_kwargs(started_at)),
+            trigger=CohereDatasetValidationTrigger(**self._trigger_kwargs(started_at, self._memory())),
             method_name="execute_complete",
             timeout=self._trigger_timeout(self.timeout - (time.time() - started_at)),
         )
@@ -223,11 +234,26 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
     def _poke_until_done(self, context: Context) -> Any:
         try:
             return super().execute(context)
-        except AirflowSensorTimeout:
-            raise self._timed_out(self._watch.last_seen()) from None
+        except (AirflowSensorTimeout, AirflowSkipException) as over:
+            # With soft_fail Airflow has skips of its own, which would say less than ours.
+            raise over.__cause__ or self._timed_out() from None
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
-        return self._poll_policy().delay(run_duration())
+        elapsed = run_duration()
+        delay = max(self._poll_policy().delay(elapsed), self._watch.pause)
+        return min(delay, max(0.0, self.timeout - elapsed) + _PASSED)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the trigger; where no triggerer told the end of the wait in time, look once more."""
+        if next_method == _FAIL and (next_kwargs or {}).get("error") == _TRIGGER_TIMEOUT:
+            return self._as_configured(lambda: self._last_look(context))
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def _last_look(self, context: Context) -> Any:
+        last = self.poke(context)
+        if isinstance(last, PokeReturnValue):
+            return last.xcom_value
+        raise self._timed_out()
 
     def execute_complete(self, context: Context, event: object = None) -> Any:
         """Take the trigger's event: return the result or raise what ended the wait.
@@ -237,13 +263,15 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
 
         def complete() -> Any:
             with airflow_errors(self.conn_id):
-                return self._result(WaitEvent.from_json(event))
+                over = WaitEvent.from_json(event)
+            if over.outcome != "timeout":
+                return self._result(over)
+            self._watch.recall({"seen": over.to_json()["observations"]})
+            return self._last_look(context)
 
         return self._as_configured(complete)
 
     def _result(self, over: WaitEvent) -> Any:
-        if over.outcome == "timeout":
-            raise self._timed_out(last_seen(over.observations))
         if over.outcome == "error":
             raise for_airflow(error_from_details(over.error or {}), self.conn_id)
         rows = [
@@ -258,8 +286,8 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
         ]
         return rows[0] if self.dataset_ids is None else rows
 
-    def _timed_out(self, seen: str) -> AirflowSensorTimeout:
-        return AirflowSensorTimeout(f"Not validated within {self.timeout:g} s. {seen}")
+    def _timed_out(self) -> AirflowSensorTimeout:
+        return AirflowSensorTimeout(f"Not validated within {self.timeout:g} s. {self._watch.last_seen()}")
 
     def _as_configured(self, run: Callable[[], Any]) -> Any:
         """Run something and, with ``soft_fail`` or ``never_fail``, skip where it fails, in each mode alike."""

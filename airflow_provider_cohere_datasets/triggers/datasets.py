@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.looking import Looker
-from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch
+from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, waited_for
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
 from airflow_provider_cohere_datasets.triggers.polling import polled
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
-    from airflow_provider_cohere_datasets.core.looking import Observation
+    from airflow_provider_cohere_datasets.core.looking import Looked
 
     #: What one look of the poll loop gives: what it showed, or the error it ended with.
-    Looked = Mapping[str, Observation] | CohereDatasetsError
+    Look = Mapping[str, Looked] | CohereDatasetsError
 
 __all__ = ["CohereDatasetEventTrigger", "CohereDatasetValidationTrigger"]
 
@@ -58,6 +57,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
     :param started_at: seconds since 1970 when the wait began with the task's own first look; ``None`` if the trigger
         makes the first look.
     :param request_policy: tries and deadlines of each request.
+    :param memory: what the task's own first look showed.
     :param shared: whether to share the poll loop where Airflow can.
     """
 
@@ -82,6 +82,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         started_at: float | None = None,
         request_policy: Mapping[str, Any] | None = None,
         shared: bool = True,
+        memory: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -99,13 +100,14 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         self.started_at = started_at
         self.request_policy = request_policy
         self.shared = shared
+        self.memory = memory
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return everything that is needed to build the trigger again."""
         return (
             "airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetValidationTrigger",
             {
-                "dataset_ids": self.dataset_ids if self.dataset_ids is None else list(self.dataset_ids),
+                "dataset_ids": list(self.dataset_ids) if isinstance(self.dataset_ids, tuple) else self.dataset_ids,
                 "dataset_id": self.dataset_id,
                 "conn_id": self.conn_id,
                 "skipped_as": self.skipped_as,
@@ -119,6 +121,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
                 "started_at": self.started_at,
                 "request_policy": self.request_policy,
                 "shared": self.shared,
+                "memory": self.memory,
             },
         )
 
@@ -129,20 +132,27 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     @cached_property
     def _watch(self) -> Watch:
-        ids = self.dataset_ids if self.dataset_ids is not None else [self.dataset_id]
-        return Watch(
-            list(dict.fromkeys(checked_id(dataset_id) for dataset_id in ids)),
+        watch = Watch(
+            waited_for(self.dataset_id, self.dataset_ids),
             Goal(self.skipped_as, self.fail_fast),
             max_failures=self.max_failures,
             tell=self.log.info,
             warn=self.log.warning,
         )
+        watch.recall(self.memory)
+        return watch
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with a poll loop of its own, and yield the one event."""
-        async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
+        async with aclosing(self._own_loop()) as looks:
             async for event in self.filter_shared_stream(looks):
                 yield event
+
+    async def _own_loop(self) -> AsyncGenerator[Look, None]:
+        # A generator of its own, so that bad values raise where the wait makes an event of it.
+        async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
+            async for looked in looks:
+                yield looked
 
     def shared_stream_key(self) -> Hashable | None:
         """Return what must be equal for two waits to share a poll loop."""
@@ -152,16 +162,17 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         return ("cohere-datasets", self.conn_id, self.poke_interval, self.max_wait, self.jitter, policy)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Looked]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Look]:
         """Look at what all waits of one loop wait for; one item a look, whatever their number."""
         trigger = cls(**kwargs)
-        watches = cls._watches.setdefault(trigger.shared_stream_key(), set())
-        loop = trigger._loop(lambda: {i for watch in tuple(watches) for i in watch.open_ids})
+        key = trigger.shared_stream_key()
+        # Looked up anew for each look: when the last wait ends, the set goes, and the next wait brings another.
+        loop = trigger._loop(lambda: dict.fromkeys(i for watch in cls._watches.get(key, ()) for i in watch.open_ids))
         async with aclosing(loop) as looks:
             async for looked in looks:
                 yield looked
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Looked]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Take the looks of a poll loop until this wait is over, and yield the one event."""
         try:
             event = await self._wait(shared_stream)
@@ -169,7 +180,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
             event = WaitEvent("error", (), error.details())
         yield TriggerEvent(event.to_json())
 
-    async def _wait(self, looks: AsyncIterator[Looked]) -> WaitEvent:
+    async def _wait(self, looks: AsyncIterator[Look]) -> WaitEvent:
         watch, key = self._watch, self.shared_stream_key()
         left = float(self.timeout)
         if self.started_at is not None:
@@ -177,12 +188,14 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         watches = self._watches.setdefault(key, set())
         watches.add(watch)
         try:
-            async with asyncio.timeout(max(0.0, left)):
+            async with asyncio.timeout(max(0.0, left)) as limit:
                 async for looked in looks:
                     over = watch.fail(looked) if isinstance(looked, CohereDatasetsError) else watch.see(looked)
                     if over is not None:
                         return over
         except TimeoutError:
+            if not limit.expired():
+                raise  # Something else took too long.
             return watch.timed_out()
         finally:
             watches.discard(watch)
@@ -190,12 +203,16 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
                 del self._watches[key]
         raise CohereInputError("The poll loop ended by itself.")
 
-    def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Looked, None]:
+    def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Look, None]:
         looker = Looker()
+        looker.recall(self.memory)
 
-        def look(policy: RequestPolicy) -> Flow[dict[str, Observation]] | None:
+        def look(policy: RequestPolicy) -> Flow[dict[str, Looked]] | None:
             ids = wanted()
             return looker.look(ids, policy) if ids else None
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
-        return polled(hook, look, self.poll, started_at=self.started_at)
+        # Not of this trigger's own wait, whose ids may be bad: that is no business of others who share the loop.
+        before = Watch((), Goal(), max_failures=None)
+        before.recall(self.memory)
+        return polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause)

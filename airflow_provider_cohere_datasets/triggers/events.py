@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The key in the asset's state store.
 _STATE = "cohere_datasets_fired"
+#: Seconds between two looks at the most, when one after the other fails.
+_SLOWEST = 3600.0
 
 
 class CohereDatasetEventTrigger(BaseEventTrigger):
@@ -32,8 +34,8 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
     the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire.
 
     Datasets that have reached their status before the trigger ever ran do not fire, unless ``include_existing``. The
-    trigger never ends: a failed look is logged and made again after the usual interval, or after what the server asked
-    for.
+    trigger never ends: a failed look is logged and made again after the usual interval, which doubles with each look
+    that fails, up to an hour, or after what the server asked for.
 
     The event's payload is small JSON: ``dataset_id``, ``name``, ``dataset_type``, ``validation_status``, ``num_rows``,
     ``size_bytes`` and ``warnings``.
@@ -88,7 +90,10 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         statuses = {self.statuses} if isinstance(self.statuses, str) else set(self.statuses)
         fired = await self._load()
         looks = polled(
-            hook, lambda policy: list_observations(self.dataset_type, policy), PollPolicy(self.poke_interval)
+            hook,
+            lambda policy: list_observations(self.dataset_type, policy),
+            PollPolicy(self.poke_interval),
+            slowest=_SLOWEST,
         )
         async with aclosing(looks):
             async for looked in looks:
@@ -99,7 +104,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                 if fired is None:
                     fired = set() if self.include_existing else set(reached)
                     await self._save(fired)
-                for dataset_id in reached.keys() - fired:
+                for dataset_id in [each for each in reached if each not in fired]:
                     yield TriggerEvent(_payload(reached[dataset_id]))
                     fired.add(dataset_id)
                     await self._save(fired)

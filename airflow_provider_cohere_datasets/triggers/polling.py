@@ -31,6 +31,8 @@ async def polled(
     poll: PollPolicy,
     *,
     started_at: float | None = None,
+    pause: float = 0.0,
+    slowest: float | None = None,
 ) -> AsyncGenerator[T | CohereDatasetsError, None]:
     """Look again and again, for ever; yield what each look showed, or the error it ended with.
 
@@ -42,26 +44,33 @@ async def polled(
     :param poll: how often to look.
     :param started_at: seconds since 1970 when the wait began with a look that was already made; if not given, the
         first look is made at once.
+    :param pause: seconds that the server asked to wait after the look that was already made.
+    :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     """
     began = time.time() if started_at is None else started_at
-    transport = None
+    transport, failures = None, 0
     if started_at is not None:
-        await asyncio.sleep(poll.delay(time.time() - began))
+        await asyncio.sleep(max(poll.delay(time.time() - began), pause))
     try:
         while True:
-            delay = poll.delay(time.time() - began)
+            pause, longest = 0.0, None
             try:
                 if transport is None:
                     transport = await _connected(hook)
                 flow = look(transport.account.policy)
                 if flow is None:
-                    delay = min(delay, _IDLE)
+                    longest = _IDLE
                 else:
                     yield await transport.run(flow)
+                    failures = 0
             except CohereDatasetsError as error:
-                delay = max(delay, error.retry_after or 0.0)
+                pause, failures = error.retry_after or 0.0, failures + 1
                 yield error
-            await asyncio.sleep(delay)
+            delay = poll.delay(time.time() - began)
+            if slowest is not None and failures:
+                delay = max(delay, min(slowest, delay * 2.0 ** min(failures - 1, 30)))
+            delay = max(delay, pause)
+            await asyncio.sleep(delay if longest is None else min(delay, longest))
     finally:
         if transport is not None:
             await transport.close()

@@ -6,7 +6,7 @@ import http
 import json as json_module
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, ClassVar, Protocol
 
@@ -117,7 +117,7 @@ def retry_after_date(status: int, seconds: float, now: datetime | None = None) -
     :param seconds: how long after ``now`` to come back; may be negative
     :param now: the server's clock, sent as ``Date``; by default 2020, so a client's own clock is of no use
     """
-    now = now or datetime(2020, 2, 3, 4, 5, 6, tzinfo=timezone.utc)
+    now = now or datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
     later = format_datetime(now + timedelta(seconds=seconds), usegmt=True)
     return error(status, "come back later", Date=format_datetime(now, usegmt=True), Retry_After=later)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 Row = dict[str, Any]
 
 #: ``created_at`` of row 0. Every further row is one second younger.
-EPOCH = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=timezone.utc)
+EPOCH = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 DATASET_TYPES = frozenset(
     {
@@ -36,7 +36,7 @@ _STORAGE = "https://storage.googleapis.com/cohere-datasets/org-1/user-1"
 
 def timestamp(moment: datetime) -> str:
     """Write a moment as the API does: RFC 3339, microseconds, ``Z``."""
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @lru_cache(maxsize=8192)
@@ -55,7 +55,7 @@ def parse_timestamp(text: str) -> datetime | None:
 
 def moment_of(row: Row) -> datetime:
     """Give ``created_at`` of a row; a rotten one counts as the oldest possible."""
-    return parse_timestamp(str(row.get("created_at"))) or datetime.min.replace(tzinfo=timezone.utc)
+    return parse_timestamp(str(row.get("created_at"))) or datetime.min.replace(tzinfo=UTC)
 
 
 def dataset_id(name: str, number: int) -> str:
@@ -73,7 +73,7 @@ def make_dataset(
     n: int,
     created_at: datetime | str | None = None,
     status: str = "validated",
-    type: str = "embed-input",
+    type: str = "embed-input",  # noqa: A002  as the API calls it
     **extra: Any,
 ) -> Row:
     """Make one dataset as the API sends it. Zero values are left out, as in production.

@@ -52,7 +52,8 @@ def test_refused_pages(server: AdversarialServer) -> None:
     for how, status, text in (("422", 422, "limit"), ("413", 413, "large"), ("429", 429, "larger than max")):
         server.model.listing = Listing(reject_limit_above=10, reject_with=how)  # type: ignore[arg-type]
         got = ask(server, f"{LIST}?limit=11")
-        assert got.status == status and text in got.json["message"]
+        assert got.status == status
+        assert text in got.json["message"]
         assert ask(server, LIST).status == status
         assert ask(server, f"{LIST}?limit=10").status == 200
     server.model.listing = Listing(max_bytes=3000)
@@ -100,7 +101,8 @@ def test_short_pages_are_never_empty_and_lose_nothing(server: AdversarialServer)
 
 def test_repeated_ids_lose_nothing(server: AdversarialServer) -> None:
     found = walk(server, Listing(repeat_ids=0.5, seed=2))
-    assert len(found) > 35 and set(found) == set(NEWEST)
+    assert len(found) > 35
+    assert set(found) == set(NEWEST)
 
 
 def test_filters(server: AdversarialServer) -> None:
@@ -122,7 +124,8 @@ def test_churn_and_survivors(server: AdversarialServer, where: Any) -> None:
     churn = Churn(random.Random(4), inserts_per_request=2, deletes_per_request=3, where=where, stop_after=4)
     found = walk(server, Listing(between=churn))
     model = server.model
-    assert len(model.deleted) == 12 and len(model.ids()) == 30 + 8 - 12
+    assert len(model.deleted) == 12
+    assert len(model.ids()) == 30 + 8 - 12
     assert model.survivors() == set(NEWEST) - set(model.deleted)
     assert model.ever() == set(NEWEST) | model.ids() | set(model.deleted)
     assert model.served == set(found)
@@ -184,11 +187,13 @@ def test_create(server: AdversarialServer, content: bytes) -> None:
     got = ask(server, f"{LIST}?name=My%20data&type=embed-input", "POST", body=body, headers=headers)
     created = got.json["id"]
     row = server.model.get(created)
-    assert row is not None and (row["name"], row["validation_status"]) == ("My data", "queued")
+    assert row is not None
+    assert (row["name"], row["validation_status"]) == ("My data", "queued")
     upload = server.model.uploads[created]["data"]
     assert (upload.filename, upload.content_type, upload.length) == ("a.jsonl", "text/x", len(content))
     assert upload.sha256 == hashlib.sha256(content).hexdigest()
-    assert server.requests[-1].complete and server.requests[-1].length == len(body)
+    assert server.requests[-1].complete
+    assert server.requests[-1].length == len(body)
 
 
 @pytest.mark.parametrize("query", ["type=embed-input", "name=x", "name=x&type=y", f"name={'x' * 50}&type=embed-input"])

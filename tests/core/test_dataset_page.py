@@ -1,4 +1,4 @@
-"""A page of the list as models."""
+"""Pages of the list as models."""
 
 from __future__ import annotations
 
@@ -12,29 +12,56 @@ from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerE
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from tests.adversary import make_dataset
 
-CALL = list_datasets(ListFilters(), limit=10, offset=0)
+CALL = list_datasets(ListFilters(), limit=100, offset=0)
 
 
-def read(value: object) -> DatasetPage:
-    return read_page(CALL, Reply("u", 200, body=json.dumps(value).encode()))
+def page_of(value: object) -> DatasetPage:
+    """Read an answer with this body."""
+    return read_page(CALL, Reply("http://localhost/v1/datasets", 200, body=json.dumps(value).encode()))
 
 
-def test_rows_that_are_none_keep_their_place() -> None:
-    page = read({"datasets": [make_dataset(0, id="a"), {"name": "no id"}, 5, None, {"id": "b"}]})
-    assert page.ids == ["a", None, None, None, "b"]
-    assert page.created == [1767268800123456, None, None, None, None]
-    assert page.texts("dataset_type") == ["embed-input", None, None, None, None]
-    assert page.texts("validation_status") == ["validated", None, None, None, "unknown"]
-    assert [dataset.id for dataset in page.datasets] == ["a", "b"]
-    assert page.take([4, 0]).ids == ["b", "a"]
+def test_rows_keep_the_order_of_the_server() -> None:
+    page = page_of({"datasets": [make_dataset(2), make_dataset(1, status="failed", type="embed-result")]})
+    assert [row.name for row in page.datasets] == ["dataset 2", "dataset 1"]
+    assert list(page.ids) == [make_dataset(2)["id"], make_dataset(1)["id"]]
+    assert list(page.created) == [1767268802123456, 1767268801123456]
+    assert list(page.texts("dataset_type")) == ["embed-input", "embed-result"]
+    assert list(page.texts("validation_status")) == ["validated", "failed"]
 
 
-@pytest.mark.parametrize("value", [{}, {"datasets": None}, {"datasets": []}])
-def test_an_empty_list(value: object) -> None:
-    assert (read(value).datasets, read(value).ids, read(value).created) == ([], [], [])
+@pytest.mark.parametrize("value", [{"datasets": []}, {"datasets": None}, {}])
+def test_no_rows_in_any_spelling(value: object) -> None:
+    page = page_of(value)
+    assert len(page.ids) == len(page.created) == len(page.texts("dataset_type")) == len(page.datasets) == 0
 
 
-@pytest.mark.parametrize("value", [{"datasets": {}}, {"datasets": 0}, {"datasets": "x"}, {"message": "no"}, []])
-def test_what_is_no_list(value: object) -> None:
+@pytest.mark.parametrize("row", [None, 1, "a", [], {}, {"name": "x"}, {"id": ""}, {"id": 5}, {"id": None}])
+def test_row_that_is_no_dataset_keeps_its_place(row: object) -> None:
+    page = page_of({"datasets": [make_dataset(0), row, make_dataset(1)]})
+    assert list(page.ids) == [make_dataset(0)["id"], None, make_dataset(1)["id"]]
+    assert page.created[1] is None
+    assert list(page.texts("validation_status")) == ["validated", None, "validated"]
+    assert len(page.datasets) == 2
+
+
+@pytest.mark.parametrize("created", [None, "", "yesterday", 17, "9999-12-31T23:59:59-23:00"])
+def test_time_that_cannot_be_read_is_none(created: object) -> None:
+    page = page_of({"datasets": [{"id": "a", "created_at": created}, {"id": "b"}]})
+    assert list(page.ids) == ["a", "b"]
+    assert list(page.created) == [None, None]
+
+
+def test_status_that_is_left_out_is_unknown() -> None:
+    assert list(page_of({"datasets": [{"id": "a"}]}).texts("validation_status")) == ["unknown"]
+
+
+def test_take() -> None:
+    page = page_of({"datasets": [make_dataset(n) for n in range(4)]})
+    assert list(page.take([3, 1]).ids) == [page.ids[3], page.ids[1]]
+    assert list(page.take(range(0)).ids) == []
+
+
+@pytest.mark.parametrize("value", [{"datasets": {}}, {"datasets": "x"}, {"datasets": 1}, {"message": "no"}, [], None])
+def test_answer_that_is_no_list(value: object) -> None:
     with pytest.raises(CohereUnexpectedAnswerError):
-        read(value)
+        page_of(value)

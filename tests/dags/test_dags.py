@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import airflow.sdk
 import duckdb
 import pytest
+from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_cohere_datasets.emulator import Emulator
+from tests.dags.events import asset_of, payloads_of, started_by
+from tests.operators.running import run
 
 DAGS = Path(__file__).parents[2] / "dags"
 FILES = sorted(DAGS.glob("*.py"))
-
-
-class Ran:
-    """A run of a DAG that has ended."""
-
-    def __init__(self, run: Any) -> None:
-        self.state = str(run.state)
-        instances = run.get_task_instances()
-        self.tasks: dict[str, list[str]] = {}
-        for instance in instances:
-            self.tasks.setdefault(instance.task_id, []).append(str(instance.state))
-        self.results = {
-            (instance.task_id, instance.map_index): instance.xcom_pull(
-                task_ids=instance.task_id, map_indexes=instance.map_index if instance.map_index >= 0 else None
-            )
-            for instance in instances
-        }
-
-    def result(self, task_id: str, map_index: int = -1) -> Any:
-        return self.results[task_id, map_index]
-
-
-@pytest.fixture(scope="session")
-def database() -> None:
-    from airflow.utils.db import initdb
-
-    initdb()
+#: Task instances by task and map index; -1 for those that are not mapped.
+Tasks: TypeAlias = Mapping[tuple[str, int], Any]
 
 
 @pytest.fixture
@@ -53,56 +31,102 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def dags_of(path: Path) -> list[DAG]:
     """Read a file as Airflow's DAG processor does."""
-    from airflow.dag_processing.dagbag import BundleDagBag
-
     bag = BundleDagBag(dag_folder=DAGS, bundle_path=DAGS, bundle_name="dags-folder", collect_dags=False)
-    found = bag.process_file(str(path), only_if_updated=False)
+    found: list[DAG] = bag.process_file(str(path), only_if_updated=False)
     assert not bag.import_errors
     assert not bag.captured_warnings
-    return list(found)
+    return found
 
 
-def run(dag: DAG) -> Ran:
-    """Run a DAG in this process."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
-
-    DagBundlesManager().sync_bundles_to_db()
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
-    return Ran(dag.test())
+def result(tasks: Tasks, task_id: str) -> Any:
+    return tasks[task_id, -1].xcom_pull(task_ids=task_id)
 
 
-def the_whole_lifecycle(ran: Ran, emulator: Emulator, lake: Path) -> None:
-    assert ran.tasks == {
-        task_id: ["success"] for task_id in ("upload", "wait", "gate", "start_job", "export", "read")
-    }
-    dataset_id = ran.result("upload")
+def the_whole_lifecycle(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
+    assert {task_id for task_id, _ in tasks} == {"upload", "wait", "gate", "start_job", "export", "read"}
     (exported,) = lake.rglob("*.parquet")
     rows = duckdb.execute("SELECT id, validation_status FROM read_parquet(?)", [str(exported)]).fetchall()
-    assert rows == [(dataset_id, "validated")]
-    assert ran.result("export")["rows"] == 1
-    assert sum(ran.result("start_job").values()) == 10
+    assert rows == [(result(tasks, "upload"), "validated")]
+    assert result(tasks, "export")["rows"] == 1
+    assert sum(result(tasks, "start_job").values()) == 10
     assert [request.method for request in emulator.requests].count("POST") == 1
 
 
+def both_requests(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
+    chats, questions = result(tasks, "upload_chats"), result(tasks, "upload_questions")
+    assert result(tasks, "gate_fine_tune")["dataset_type"] == "chat-finetune-input"
+    fine_tune = result(tasks, "fine_tune_request")
+    assert fine_tune["settings"] == {"base_model": {"base_type": "BASE_TYPE_CHAT"}, "dataset_id": chats}
+    assert fine_tune["name"].startswith("support-chats-")
+    assert result(tasks, "embed_job_request")["dataset_id"] == questions
+
+
+def those_of_the_events_that_passed(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
+    # The events of one run come in any order.
+    gone, large_1, large_2, small = sorted(result(tasks, "read_events"))
+    gated = result(tasks, "gate")
+    assert (sorted(gated["passed"]), gated["checked"]) == ([large_1, large_2], 4)
+    assert gated["failed"] == {
+        small: ["total_examples is 4, below the minimum of 5"],
+        gone: ["it does not exist"],
+    }
+    assert sorted(request["dataset_id"] for request in result(tasks, "embed_job_requests")) == [large_1, large_2]
+
+
 #: What must be true after a run, for each DAG; an example without an entry fails.
-ENDINGS: dict[str, Callable[[Ran, Emulator, Path], None]] = {"cohere_dataset_lifecycle": the_whole_lifecycle}
+ENDINGS: dict[str, Callable[[Tasks, Emulator, Path], None]] = {
+    "cohere_dataset_lifecycle": the_whole_lifecycle,
+    "cohere_gated_fine_tune": both_requests,
+    "cohere_on_dataset_validated": those_of_the_events_that_passed,
+}
 
 
-@pytest.mark.usefixtures("database", "cohere_connection")
+def four_events(dag: DAG, emulator: Emulator) -> list[Any]:
+    """Return the payloads for four datasets: two large ones, a small one, and one that is gone since."""
+    rows = {"large-1": 5, "large-2": 6, "small": 4, "gone": 7}
+    for name, number in rows.items():
+        emulator.seed(name=name, fields={"dataset_parts": [{"id": "part", "num_rows": number}]})
+    (watcher,) = asset_of(dag).watchers
+    payloads = payloads_of(watcher.trigger, len(rows))
+    for payload in payloads:
+        if payload["name"] == "gone":
+            emulator.store.remove(payload["dataset_id"])
+    return payloads
+
+
+#: What starts a run, for each DAG that is not started by hand: the payloads of its asset's events.
+EVENTS: dict[str, Callable[[DAG, Emulator], list[Any]]] = {"cohere_on_dataset_validated": four_events}
+
+
+@pytest.mark.usefixtures("cohere_connection")
+# Airflow's own code warns in a run; what our code warns of stays an error.
+@pytest.mark.filterwarnings("default", "error:::airflow_provider_cohere_datasets")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_example_runs(path: Path, emulator: Emulator, lake: Path) -> None:
     dags = dags_of(path)
     assert dags, f"{path.name} has no DAG"
     for dag in dags:
         assert dag.dag_id in ENDINGS, f"{dag.dag_id} has no test: say in ENDINGS what must be true after a run"
-        ran = run(dag)
-        assert ran.state == "success", ran.tasks
-        ENDINGS[dag.dag_id](ran, emulator, lake)
+        payloads = EVENTS[dag.dag_id](dag, emulator) if dag.dag_id in EVENTS else []
+        with started_by(dag, payloads):
+            tasks = run(dag)
+        assert {str(task.state) for task in tasks.values()} == {"success"}, tasks
+        ENDINGS[dag.dag_id](tasks, emulator, lake)
 
 
-def test_every_test_is_of_an_example_that_exists() -> None:
-    assert ENDINGS.keys() == {path.stem for path in FILES}
+def test_there_is_an_example_for_every_entry() -> None:
+    assert ENDINGS.keys() == {dag.dag_id for path in FILES for dag in dags_of(path)}
+
+
+def test_below_airflow_3_the_dag_of_the_watcher_has_no_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = airflow.sdk.__getattr__
+
+    def find_in_airflow_2(name: str) -> Any:
+        if name == "AssetWatcher":
+            raise AttributeError(name)
+        return find(name)
+
+    monkeypatch.delitem(vars(airflow.sdk), "AssetWatcher", raising=False)
+    monkeypatch.setattr(airflow.sdk, "__getattr__", find_in_airflow_2)
+    (dag,) = dags_of(DAGS / "cohere_on_dataset_validated.py")
+    assert (dag.schedule, dag.task_ids) == (None, ["read_events", "gate", "embed_job_requests"])

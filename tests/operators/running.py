@@ -25,7 +25,7 @@ def run(dag: DAG) -> dict[tuple[str, int], Any]:
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
 
     make_database()
-    DagBundlesManager().sync_bundles_to_db()
+    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
     folder = Path(os.environ["AIRFLOW_HOME"]) / "dags"
     bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
     bag.bag_dag(dag)

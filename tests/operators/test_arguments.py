@@ -49,7 +49,7 @@ def parameters(kind: type[CohereDatasetsOperator]) -> list[str]:
 
 @each
 def test_arguments_are_kept_as_they_are(kind: type[CohereDatasetsOperator], arguments: dict[str, Any]) -> None:
-    odd = {name: f" {{{{ {name} }}}} " for name in parameters(kind) if name in kind.template_fields}
+    odd: dict[str, Any] = {name: f" {{{{ {name} }}}} " for name in parameters(kind) if name in kind.template_fields}
     if kind is CohereDatasetGateOperator:
         odd["allowed_types"] = ["{{ one }}"]
     operator = kind(task_id="x", **{**arguments, **odd})
@@ -62,9 +62,12 @@ def test_every_template_field_renders(kind: type[CohereDatasetsOperator], argume
     assert "conn_id" in kind.template_fields
     assert set(arguments) <= set(kind.template_fields)
     listed = {"keep_fields", "optional_fields", "allowed_types"}
-    templates = {name: ["{{ value }}", "b"] if name in listed else "{{ value }}" for name in kind.template_fields}
+    templates: dict[str, Any] = {
+        name: ["{{ value }}", "b"] if name in listed else "{{ value }}" for name in kind.template_fields
+    }
     operator = kind(task_id="x", **{**arguments, **templates})
-    operator.render_template_fields({"value": "rendered"})
+    values: Any = {"value": "rendered"}
+    operator.render_template_fields(values)
     for name in kind.template_fields:
         assert getattr(operator, name) == (["rendered", "b"] if name in listed else "rendered")
 
@@ -79,7 +82,13 @@ def test_rendered_values_are_used(server: AdversarialServer, connect: Connect) -
         validation_status="{{ status }}",
         dataset_type="{{ nothing }}",
     )
-    values = {"where": "staging", "most": 2, "start": "2026-01-01T00:00:00+02:00", "status": "validated", "nothing": ""}
+    values: Any = {
+        "where": "staging",
+        "most": 2,
+        "start": "2026-01-01T00:00:00+02:00",
+        "status": "validated",
+        "nothing": "",
+    }
     operator.render_template_fields(values)
     assert operator.execute({}) == [row["id"] for row in server.model.datasets[:0:-1]]
     query = dict(server.requests[0].query)

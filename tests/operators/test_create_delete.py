@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 import pytest
@@ -49,7 +49,7 @@ def stored(emulator: Emulator, dataset_id: str) -> tuple[Dataset, list[list[dict
     parts = []
     for file in sorted(emulator.store.folder(dataset_id).glob("*.avro")):
         with file.open("rb") as stream:
-            parts.append([dict(record) for record in fastavro.reader(stream)])  # type: ignore[call-overload]
+            parts.append([cast("dict[str, Any]", record) for record in fastavro.reader(stream)])
     return dataset, parts
 
 
@@ -167,7 +167,7 @@ def test_an_upload_whose_answer_is_lost_is_not_repeated(server: AdversarialServe
 
 
 def delete(dataset_id: str, **arguments: Any) -> None:
-    assert CohereDeleteDatasetOperator(task_id="delete", dataset_id=dataset_id, **arguments).execute({}) is None
+    CohereDeleteDatasetOperator(task_id="delete", dataset_id=dataset_id, **arguments).execute({})
 
 
 @pytest.mark.usefixtures("cohere_connection")

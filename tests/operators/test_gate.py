@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +25,12 @@ def dataset(server: AdversarialServer) -> str:
     """A validated dataset for fine-tuning, with metrics and two warnings."""
     metrics = {"finetune_dataset_metrics": COUNTS}
     row = make_dataset(
-        1, type="chat-finetune-input", id="the-dataset", metrics=metrics, validation_warnings=["one", "two"]
+        1,
+        datetime.now(UTC) - timedelta(hours=1),
+        type="chat-finetune-input",
+        id="the-dataset",
+        metrics=metrics,
+        validation_warnings=["one", "two"],
     )
     server.reset([row, make_dataset(2, id="embed", status="validated"), make_dataset(3, id="bad", status="failed")])
     return "the-dataset"
@@ -48,6 +54,9 @@ MET: list[dict[str, Any]] = [
     {"max_warnings": 2},
     {"allowed_types": ["embed-input", "chat-finetune-input"]},
     {"allowed_types": ("chat-finetune-input",)},
+    {"min_total_examples": "100", "max_warnings": " 2 ", "min_eval_examples": ""},
+    {"max_age": timedelta(hours=2)},
+    {"max_age": "7200"},
 ]
 VIOLATED: list[tuple[dict[str, Any], str]] = [
     ({"required_status": "queued"}, "its status is 'validated', not 'queued'"),
@@ -58,6 +67,7 @@ VIOLATED: list[tuple[dict[str, Any], str]] = [
     ({"max_warnings": 1}, "it has 2 validation warnings, above the maximum of 1"),
     ({"max_warnings": 0}, "above the maximum of 0"),
     ({"allowed_types": ["embed-input"]}, "its type is 'chat-finetune-input', not one of embed-input"),
+    ({"max_age": 1800}, "old, above the maximum of 0:30:00 (Cohere deletes it in 29 days, 22:"),
 ]
 
 
@@ -124,10 +134,33 @@ def test_rows_count_as_examples_where_there_are_no_metrics() -> None:
     "name",
     ["min_total_examples", "min_train_examples", "min_eval_examples", "min_trainable_token_count", "max_warnings"],
 )
-@pytest.mark.parametrize("value", [-1, 1.5, "10", True])
+@pytest.mark.parametrize("value", [-1, 1.5, "ten", True])
 def test_bad_numbers_are_refused_when_the_dag_is_read(name: str, value: Any) -> None:
     with pytest.raises(CohereInputError, match=f"{name} must be a whole number"):
         CohereDatasetGateOperator(task_id="gate", dataset_id="x", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"max_age": 0}, "max_age must be a duration"),
+        ({"max_failed": 1}, "max_failed is for several datasets"),
+        ({"max_failed": 1.0, "dataset_ids": ["x"], "dataset_id": None}, "max_failed must be a whole number"),
+        ({"allow_empty": "yes"}, "allow_empty must be True or False"),
+        ({"allowed_types": "embed-input"}, "allowed_types must be a list of types"),
+        ({"dataset_ids": ["x"]}, "not dataset_id and dataset_ids"),
+        ({"dataset_type": "embed-input"}, "not dataset_id and a filter"),
+        ({"dataset_id": None}, "not none of them"),
+        ({"dataset_id": ""}, "not none of them; dataset_id is empty"),
+        ({"dataset_id": None, "dataset_ids": "a, b"}, "dataset_ids must be a list of ids"),
+        ({"dataset_id": None, "validation_status": "ready"}, "validation_status 'ready' is not one of"),
+        ({"dataset_id": None, "after": "2026-02-01", "before": "2026-01-01"}, "the window is reversed"),
+    ],
+)
+def test_bad_arguments_are_refused_when_the_dag_is_read(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(CohereInputError, match=says) as caught:
+        CohereDatasetGateOperator(task_id="gate", **{"dataset_id": "x", **arguments})
+    assert isinstance(caught.value, AirflowFailException)
 
 
 @pytest.mark.parametrize("value", ["ignore", "", None])

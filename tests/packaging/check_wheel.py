@@ -90,7 +90,7 @@ def install(wheel: Path, folder: Path) -> Path:
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     pip: Sequence[str | Path] = (python, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "install", "-c", CONSTRAINTS, f"apache-airflow=={AIRFLOW}", wheel)
+    run(*pip, "install", "--no-compile", "-c", CONSTRAINTS, f"apache-airflow=={AIRFLOW}", wheel)
     run(*pip, "check")
     print(f"Installed with Airflow {AIRFLOW} into a bare environment ({time.monotonic() - started:.0f} s)")
     return python.parent

@@ -104,8 +104,9 @@ class AirflowApi:
         return RunWatch(self, dag_id, run_id).follow(timeout=timeout)
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
-        """Return the task instances of a run."""
-        found = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        """Return the task instances of a run, a hundred at the most."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found = self.request("GET", path, params={"limit": 100})["task_instances"]
         return [
             TaskState(task["task_id"], task["map_index"], task["state"] or "", task["try_number"]) for task in found
         ]

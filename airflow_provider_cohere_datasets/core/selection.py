@@ -1,0 +1,77 @@
+"""Which datasets are looked at: one, several, or those that a filter finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cohere_datasets.core.calls import checked_id
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.filters import ListFilters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: More datasets than this are not selected at once, because their ids would not belong into XCom.
+MAX_SELECTED = 1000
+#: Names of the arguments that make a filter.
+FILTERS = ("dataset_type", "validation_status", "after", "before")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A selection. Build it with :meth:`of`, which takes what users write.
+
+    :param dataset_id: the one.
+    :param dataset_ids: the several, each once; there may be none.
+    :param filters: the filter.
+    """
+
+    dataset_id: str | None = None
+    dataset_ids: tuple[str, ...] | None = None
+    filters: ListFilters | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], unknown: Collection[str] = ()) -> Selection:
+        """Check and normalise a selection, which must be made in exactly one way.
+
+        :param values: ``dataset_id``, ``dataset_ids`` and :data:`FILTERS`; ``None`` and an empty text mean "not set".
+        :param unknown: names of arguments whose values are not known yet, and may turn out not to be set.
+        :raises CohereInputError: with one sentence that names the argument.
+        """
+        dataset_id = None if values.get("dataset_id") in (None, "") else checked_id(values["dataset_id"])
+        dataset_ids = _ids(values.get("dataset_ids"))
+        filters = ListFilters.of(**{name: values.get(name) for name in FILTERS})
+        chosen = cls(dataset_id, dataset_ids, None if filters == ListFilters() else filters)
+        ways = [name for name in cls.__slots__ if getattr(chosen, name) is not None]
+        if len(ways) > 1 or not (ways or unknown):
+            empty = "".join(f"; {name} is empty" for name, value in values.items() if value == "")
+            what = " and ".join("a filter" if name == "filters" else name for name in ways) or f"none of them{empty}"
+            raise CohereInputError(
+                f"Give either dataset_id, dataset_ids or a filter ({', '.join(FILTERS)}), not {what}."
+            )
+        return chosen
+
+    def __str__(self) -> str:
+        """Name what was asked for, for the case that there is none of it."""
+        if self.filters is None:
+            return "dataset_ids is an empty list"
+        described = ", ".join(f"{name} {value!r:.100}" for name, value in self.filters.description().items())
+        return f"no dataset has {described}"
+
+
+def _ids(value: Any) -> tuple[str, ...] | None:
+    if value is None or value == "":
+        return None
+    if not is_listed(value):
+        raise CohereInputError(f"dataset_ids must be a list of ids, not {value!r:.60}.")
+    ids = tuple(dict.fromkeys(checked_id(dataset_id, "dataset_ids") for dataset_id in value))
+    if len(ids) > MAX_SELECTED:
+        raise CohereInputError(f"dataset_ids has {len(ids)} ids, more than the {MAX_SELECTED} that can be given.")
+    return ids
+
+
+def is_listed(value: object) -> bool:
+    """Return whether a value is a collection of values, which a text and a mapping are not meant to be."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)

@@ -1,0 +1,1 @@
+"""Measurements of the provider beside the usual way, each in one run."""

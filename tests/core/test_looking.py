@@ -1,0 +1,248 @@
+"""One look: what it makes of answers, and with how few requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.account import RequestPolicy
+from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereDatasetsError,
+    CohereInvalidRequestError,
+    CohereServerError,
+    CohereTransportError,
+    CohereUnexpectedAnswerError,
+)
+from airflow_provider_cohere_datasets.core.looking import Listed, Looked, Looker, Observation, list_observations
+
+ONCE = RequestPolicy(max_tries=1)
+Answer = Callable[[Call], Any]
+
+
+class Api:
+    """Answers calls: with datasets by id, or with what is put in their place.
+
+    :param cap: rows of a page at the most.
+    """
+
+    def __init__(self, statuses: dict[str, Any], cap: int = 100) -> None:
+        self.statuses = statuses
+        self.cap = cap
+        self.asked: list[str] = []
+        self.pauses: list[float] = []
+
+    def run(self, flow: Flow[Any]) -> Any:
+        outcome: Any = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as stop:
+                return stop.value
+            if isinstance(step, Pause):
+                self.pauses.append(step.seconds)
+                outcome = 0.0
+            else:
+                outcome = self._answer(step)
+
+    def look(self, looker: Looker, ids: Collection[str]) -> dict[str, Looked]:
+        self.asked.clear()
+        looked: dict[str, Looked] = self.run(looker.look(ids, ONCE))
+        return looked
+
+    def _answer(self, call: Call) -> Reply | TransportFailure:
+        self.asked.append(call.dataset_id or "list")
+        if call.dataset_id is None:
+            query = dict(call.query)
+            offset, limit = int(query["offset"]), min(self.cap, int(query["limit"]))
+            rows = [row(each, state) for each, state in self.statuses.items() if isinstance(state, str)]
+            if "head" in self.statuses:
+                rows = self.statuses["head"]
+            return reply(call, self.statuses.get("list", {"datasets": rows[offset : offset + limit]}))
+        state = self.statuses.get(call.dataset_id, 404)
+        return reply(call, {"dataset": row(call.dataset_id, state)} if isinstance(state, str) else state)
+
+
+def row(dataset_id: str, status: str) -> dict[str, Any]:
+    return {"id": dataset_id, "validation_status": status, "dataset_type": "embed-input"}
+
+
+def reply(call: Call, state: Any) -> Reply | TransportFailure:
+    if isinstance(state, TransportFailure):
+        return state
+    if isinstance(state, int):
+        return Reply(f"http://x{call.target}", state, {}, b'{"message": "no"}')
+    return Reply(f"http://x{call.target}", 200, {}, json.dumps(state).encode())
+
+
+def statuses(looked: dict[str, Looked]) -> dict[str, Any]:
+    return {each: seen.status if isinstance(seen, Observation) else type(seen) for each, seen in looked.items()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "no reason given"),
+        ({"validation_error": "  "}, "no reason given"),
+        ({"validation_error": 5, "validation_warnings": "x"}, "no reason given"),
+        ({"validation_error": " bad rows \n"}, "bad rows"),
+        ({"validation_error": "bad", "validation_warnings": ["w1", 5, "w2"]}, "bad (warnings: w1; w2)"),
+    ],
+)
+def test_why_it_failed(fields: dict[str, Any], reason: str) -> None:
+    assert Observation.of({"id": "a", "validation_status": "failed", **fields}).reason == reason
+
+
+def test_long_texts_are_cut() -> None:
+    long = "x" * 100_000
+    seen = Observation.of(
+        {"id": "a", "validation_status": "failed", "validation_error": long, "validation_warnings": [long] * 50, "name": long}
+    )  # fmt: skip
+    assert len(str(seen.reason)) == 501
+    assert len(str(seen.name)) == 500
+    assert seen.warnings == 50
+    assert len(str(Observation.of({"id": "a", "validation_status": long}).status)) == 500
+
+
+def test_rows_and_bytes_of_all_parts() -> None:
+    parts = [
+        {"num_rows": 3, "size_bytes": "10"},
+        {"num_rows": 2.0},
+        {"num_rows": None},
+        {"num_rows": float("inf")},
+        "x",
+    ]
+    seen = Observation.of({"id": "a", "dataset_parts": parts, "validation_warnings": ["w"], "name": 5})
+    assert (seen.num_rows, seen.size_bytes, seen.warnings, seen.name, seen.reason) == (5, 10, 1, None, None)
+    assert seen.status == "unknown"
+    assert Observation.of({"id": "a", "dataset_parts": "x"}).num_rows == 0
+
+
+def test_few_are_asked_for_one_by_one() -> None:
+    api = Api({"a": "queued", "b": "validated", "c": "failed", "d": "skipped"})
+    assert statuses(api.look(Looker(), ["a", "b", "c", "d"])) == api.statuses
+    assert api.asked == ["a", "b", "c", "d"]
+    assert api.look(Looker(), []) == {}
+    assert api.asked == []
+
+
+def test_the_list_while_it_is_cheaper() -> None:
+    many = {f"d{n:03}": "queued" for n in range(1000)}
+    api, looker = Api(many), Looker()
+    wanted = list(many)[:60]
+    assert set(api.look(looker, wanted)) == set(wanted)
+    assert api.asked == ["list"]
+    last = list(many)[-20:]
+    assert set(api.look(looker, last)) == set(last)
+    pages = len(api.asked)
+    assert set(api.asked) == {"list"}
+    assert pages <= 13
+    # The list takes about 12 requests, so up to as many are asked for one by one.
+    api.look(looker, last[:pages])
+    assert api.asked == last[:pages]
+    api.look(looker, last)
+    assert set(api.asked) == {"list"}
+    # Another process knows that too.
+    another = Looker()
+    another.recall(json.loads(json.dumps(looker.memory())))
+    api.look(another, last[:pages])
+    assert api.asked == last[:pages]
+
+
+@pytest.mark.parametrize("memory", [None, 5, {}, {"list_cost": "x", "suspects": "y"}])
+def test_a_memory_that_cannot_be_read(memory: Any) -> None:
+    looker = Looker()
+    looker.recall(memory)
+    assert looker.memory() == {"list_cost": 0, "suspects": []}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"datasets": []},
+        {},
+        {"datasets": None},
+        {"datasets": [None, 5, {}, {"id": 7}, {"id": "other"}]},
+    ],
+)
+def test_what_the_list_does_not_show_is_asked_for(rows: Any) -> None:
+    api = Api({**dict.fromkeys("abcdef", "queued"), "list": rows})
+    assert set(api.look(Looker(), "abcdef")) == set("abcdef")
+    assert [each for each in api.asked if each != "list"] == list("abcdef")
+
+
+def test_a_list_that_does_not_page_is_made_up_for() -> None:
+    api = Api({**dict.fromkeys("abcdef", "queued"), "list": {"datasets": [row("a", "queued"), row("b", "queued")]}})
+    assert set(api.look(Looker(), "abcdef")) == set("abcdef")
+
+
+@pytest.mark.parametrize(
+    ("rows", "raised"),
+    [({"datasets": {"a": 1}}, CohereUnexpectedAnswerError), (500, CohereServerError), (401, CohereAuthenticationError)],
+)
+def test_a_list_that_fails(rows: Any, raised: type[CohereDatasetsError]) -> None:
+    api = Api({**dict.fromkeys("abcdef", "queued"), "list": rows})
+    with pytest.raises(raised):
+        api.look(Looker(), "abcdef")
+    assert api.asked == ["list"]
+
+
+def test_the_grace_of_one_that_is_not_there() -> None:
+    api = Api({"a": "queued"})
+    assert statuses(api.look(Looker(), ["a", "b"])) == {"a": "queued", "b": None}
+    assert (api.asked, api.pauses) == (["a", "b", "b", "b"], [1.0, 2.0])
+    many = Api(dict.fromkeys("abcdef", "queued"))
+    assert statuses(many.look(Looker(), "abcdefg"))["g"] is None
+    assert [each for each in many.asked if each != "list"] == ["g"] * 3
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"dataset": None}, {"dataset": {}}, {"dataset": {"id": 5}}, {"dataset": {"id": "b"}}, []],
+)
+def test_answers_that_are_none(state: Any) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError):
+        Api({"a": state}).look(Looker(), ["a"])
+
+
+def test_what_concerns_one_dataset_is_its_result() -> None:
+    api, looker = Api({"a": 400, "b": "queued", "c": 500, "d": "queued"}), Looker()
+    expected = {"a": CohereInvalidRequestError, "b": "queued", "c": CohereServerError, "d": "queued"}
+    assert statuses(api.look(looker, "abcd")) == expected
+    # One that could not be asked for comes last, so that the others are.
+    api.look(looker, "cbd")
+    assert api.asked == ["b", "d", "c"]
+
+
+def test_a_server_that_is_down_is_asked_once() -> None:
+    api, looker = Api(dict.fromkeys("abc", 500)), Looker()
+    with pytest.raises(CohereServerError):
+        api.look(looker, "abc")
+    assert api.asked == ["a"]
+    with pytest.raises(CohereServerError):
+        api.look(looker, "abc")
+    assert api.asked == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("state", "raised"),
+    [(401, CohereAuthenticationError), (TransportFailure("no"), CohereTransportError)],
+)
+def test_what_concerns_all_ends_the_look(state: Any, raised: type[CohereDatasetsError]) -> None:
+    api = Api({"a": "queued", "b": state, "c": "queued"})
+    with pytest.raises(raised):
+        api.look(Looker(), "abc")
+    assert api.asked == ["a", "b"]
+
+
+def test_all_datasets_of_a_type() -> None:
+    api = Api({**dict.fromkeys("abcdef", "queued"), "f": "validated"}, cap=4)
+    listed: Listed = api.run(list_observations("embed-input", ONCE))
+    assert sorted(each.id for each in listed.rows) == list("abcdef")
+    assert listed.complete
+    api = Api({"head": [None, {"id": "a"}, {"name": "no id"}]})
+    assert [each.id for each in api.run(list_observations(None, ONCE)).rows] == ["a"]

@@ -1,0 +1,271 @@
+"""What a status means, how often to look, and when a wait is over."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereDatasetFailedError,
+    CohereDatasetsError,
+    CohereEventError,
+    CohereInputError,
+    CohereInvalidRequestError,
+    CohereServerError,
+)
+from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
+from airflow_provider_cohere_datasets.core.looking import Looked, Observation
+from airflow_provider_cohere_datasets.core.waiting import (
+    Goal,
+    PollPolicy,
+    Verdict,
+    WaitEvent,
+    Watch,
+    assess,
+    failure_of,
+    last_seen,
+    waited_for,
+)
+
+WAITING = ("unknown", "queued", "processing", "brand-new", "VALIDATED", "", "None")
+
+
+def seen(**statuses: str | None) -> dict[str, Looked]:
+    return {name: Observation(name, status) for name, status in statuses.items()}
+
+
+def watch(*ids: str, fail_fast: bool = True, max_failures: int | None = 2, **options: Any) -> Watch:
+    return Watch(ids or ("a",), Goal(fail_fast=fail_fast), max_failures=max_failures, **options)
+
+
+@pytest.mark.parametrize("skipped_as", ["fail", "success"])
+def test_every_status_has_a_meaning(skipped_as: Any) -> None:
+    goal = Goal(skipped_as)
+    skipped = Verdict.READY if skipped_as == "success" else Verdict.SKIPPED
+    known = {"validated": Verdict.READY, "failed": Verdict.FAILED, "skipped": skipped, None: Verdict.GONE}
+    assert {status: assess(status, goal) for status in known} == known
+    assert {assess(status, goal) for status in WAITING} == {Verdict.WAIT}
+    assert set(VALIDATION_STATUSES) <= {*known, *WAITING}
+    errors = {status: failure_of(Observation("a", status), goal) for status in (*known, *WAITING)}
+    assert {status for status, error in errors.items() if error} == {"failed", None} | (
+        {"skipped"} if skipped_as == "fail" else set()
+    )
+    assert all(error.permanent and error.dataset_id == "a" for error in errors.values() if error)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"interval": -1},
+        {"interval": "30"},
+        {"interval": float("nan")},
+        {"interval": True},
+        {"interval": None},
+        {"interval": 1e10},
+        {"max_interval": -1},
+        {"max_interval": "x"},
+        {"jitter": 1.1},
+        {"jitter": -0.1},
+        {"max_failures": -1},
+        {"max_failures": 1.5},
+    ],
+)
+def test_policies_that_cannot_be(options: dict[str, Any]) -> None:
+    with pytest.raises(CohereInputError):
+        PollPolicy(**options)
+
+
+def looks(policy: PollPolicy, count: int, uniform: Any) -> list[float]:
+    times = [0.0]
+    while len(times) < count:
+        times.append(times[-1] + policy.delay(times[-1], uniform))
+    return times
+
+
+def test_the_interval() -> None:
+    def none(low: float, high: float) -> float:
+        return low
+
+    assert looks(PollPolicy(30.0), 4, none) == [0, 30, 60, 90]
+    assert looks(PollPolicy(30.0, max_interval=20), 3, none) == [0, 20, 40]
+    assert looks(PollPolicy(30.0, exponential=True), 6, none) == [0, 30, 90, 210, 450, 930]
+    assert looks(PollPolicy(30.0, exponential=True, max_interval=100), 6, none) == [0, 30, 90, 190, 290, 390]
+    assert looks(PollPolicy(0.0, exponential=True), 4, none) == [0, 1, 3, 7]
+    assert PollPolicy(30.0, exponential=True).delay(-5.0, none) == 30  # the clock was put back
+
+
+@pytest.mark.parametrize("jitter", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("exponential", [False, True])
+def test_jitter_makes_no_look_twice(exponential: bool, jitter: float) -> None:
+    policy = PollPolicy(10.0, exponential, 100.0, jitter)
+    for seed in range(20):
+        rng = random.Random(seed)
+        times = looks(policy, 50, rng.uniform)
+        for earlier, later in zip(times, times[1:], strict=False):
+            full = min(earlier + 10, 100) if exponential else 10
+            assert (1 - jitter) * full - 1e-6 <= later - earlier <= full
+
+
+@pytest.mark.parametrize(
+    ("one", "several", "expected"),
+    [("a", None, ["a"]), (None, ["b", "a", "b"], ["b", "a"]), ("a", ("b",), ["b"])],
+)
+def test_ids(one: Any, several: Any, expected: list[str]) -> None:
+    assert waited_for(one, several) == expected
+
+
+@pytest.mark.parametrize(("one", "several"), [(None, None), ("", None), (None, []), (None, "ab"), (None, {"a"}), (None, [1]), (None, ["a", " "])])  # fmt: skip
+def test_ids_that_cannot_be(one: Any, several: Any) -> None:
+    with pytest.raises(CohereInputError):
+        waited_for(one, several)
+
+
+def test_one_is_waited_for() -> None:
+    told: list[str] = []
+    warned: list[str] = []
+    waiting = watch(tell=told.append, warn=warned.append)
+    for status in ("queued", "queued", "brand-new", "queued", "brand-new"):
+        assert waiting.see(seen(a=status)) is None
+    over = waiting.see(seen(a="validated"))
+    assert over is not None
+    assert (over.outcome, over.observations[0].status) == ("ready", "validated")
+    assert [line.split()[3] for line in told] == ["queued.", "brand-new.", "queued.", "brand-new.", "validated."]
+    assert len(warned) == 1
+    assert "'brand-new'" in warned[0]
+
+
+def test_several_in_the_users_order() -> None:
+    waiting = watch("b", "a", "c")
+    assert waiting.see(seen(a="validated", c="validated")) is None
+    assert waiting.open_ids == ["b"]
+    assert "b was not seen" in waiting.last_seen()
+    assert waiting.see({}) is None
+    over = waiting.see(seen(b="validated", a=None, other="failed"))
+    assert over is not None
+    assert [row.id for row in over.observations] == ["b", "a", "c"]
+
+
+def test_fail_fast_or_collect() -> None:
+    over = watch("a", "b").see(seen(a="queued", b="failed"))
+    assert over is not None
+    assert over.error is not None
+    assert over.error["type"] == "CohereDatasetFailedError"
+    waiting = watch("a", "b", "c", fail_fast=False)
+    assert waiting.see(seen(a="queued", b="failed", c="validated")) is None
+    over = waiting.see(seen(a="validated"))
+    assert over is not None
+    assert over.error is not None
+    assert "'b'" in str(over.error["message"])
+    ids = [f"d{n:02}" for n in range(15)]
+    over = watch(*ids, fail_fast=False).see(seen(**dict.fromkeys(ids, "failed")))
+    assert over is not None
+    assert over.error is not None
+    message = str(over.error["message"])
+    assert "15 of 15" in message
+    assert "'d09'" in message
+    assert "'d10'" not in message
+    assert "5 more" in message
+
+
+def test_failed_looks() -> None:
+    warned: list[str] = []
+    waiting = watch(max_failures=2, warn=warned.append)
+    assert waiting.fail(CohereServerError("no", retry_after=7.0)) is None
+    assert waiting.pause == 7
+    assert waiting.fail(CohereServerError("no")) is None
+    assert waiting.pause == 0
+    assert waiting.see(seen(a="queued")) is None
+    assert waiting.failures == 0
+    endings = [waiting.fail(CohereServerError("no")) for _ in range(3)]
+    assert endings[:2] == [None, None]
+    assert endings[2] is not None
+    assert endings[2].outcome == "error"
+    assert len(warned) == 4
+    assert watch().fail(CohereAuthenticationError("no")) is not None
+    patient = watch(max_failures=None)
+    assert all(patient.fail(CohereServerError("no")) is None for _ in range(100))
+
+
+def test_errors_of_one_dataset() -> None:
+    waiting = watch("a", "b", "c", fail_fast=False, max_failures=1)
+    looked: dict[str, Looked] = {"a": CohereServerError("down"), "b": CohereInvalidRequestError("no")}
+    assert waiting.see({**looked, **seen(c="validated")}) is None
+    assert (waiting.open_ids, waiting.failures) == (["a"], 1)
+    over = waiting.see({"a": CohereServerError("down", status=503)})
+    assert over is not None
+    assert over.error is not None
+    assert over.error["status"] == 503
+    fast = watch("a", "b").see({"a": CohereInvalidRequestError("no"), "b": CohereServerError("down")})
+    assert fast is not None
+    assert fast.error is not None
+    assert fast.error["type"] == "CohereInvalidRequestError"
+
+
+def test_the_last_status_in_words() -> None:
+    waiting = watch("a", "b")
+    waiting.see(seen(a="processing"))
+    assert waiting.last_seen() == "Last seen: a was processing, b was not seen."
+    over = waiting.timed_out()
+    assert (over.outcome, over.error) == ("timeout", None)
+    many = [f"d{n}" for n in range(12)]
+    assert last_seen([], many).endswith("d9 was not seen and 2 more.")
+    assert last_seen([], []) == "Last seen: nothing."
+
+
+def test_a_memory_goes_on_where_it_was() -> None:
+    before = watch("a", "b", "c", "d", fail_fast=False)
+    before.see({**seen(a="validated", b="failed", c="queued"), "d": CohereInvalidRequestError("no", status=400)})
+    before.fail(CohereServerError("no", retry_after=3.0))
+    memory = json.loads(json.dumps(before.memory()))
+    after = watch("a", "b", "c", "d", fail_fast=False)
+    after.recall(memory)
+    assert (after.open_ids, after.failures, after.pause) == (["c"], 1, 3.0)
+    assert after.memory() == before.memory()
+    ends = [each.see(seen(c="validated")) for each in (before, after)]
+    assert ends[0] == ends[1]
+    assert ends[0] is not None
+    assert ends[0].error is not None
+    assert "2 of 4" in str(ends[0].error["message"])
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        None,
+        5,
+        [],
+        {},
+        {"failures": "x", "pause": "y", "seen": "z", "failed": []},
+        {"failures": None, "seen": [{"id": "a"}], "failed": {"a": 1, "other": {}}},
+        {"seen": [{"id": "other", "status": "validated"}]},
+    ],
+)
+def test_a_memory_of_something_else(memory: Any) -> None:
+    waiting = watch()
+    waiting.recall(memory)
+    assert (waiting.open_ids, waiting.failures, waiting.pause, waiting.seen) == (["a"], 0, 0.0, {})
+    over = waiting.see(seen(a="validated"))
+    assert over is not None
+    assert over.outcome == "ready"
+
+
+def test_events_keep_everything() -> None:
+    rows = (Observation("a", "failed", 1, 2, 3, "why", "name", "embed-input"), Observation("b", None))
+    for event in (
+        WaitEvent("error", rows, CohereDatasetFailedError("no").details()),
+        WaitEvent("timeout", rows),
+        WaitEvent("ready", (Observation("a", "validated"), Observation("b", "skipped"))),
+    ):
+        assert WaitEvent.from_json(json.loads(json.dumps(event.to_json()))) == event
+
+
+@pytest.mark.parametrize("payload", [None, "ready", 1, [], {}, {"version": "1"}, {"version": 2, "outcome": "ready"}])
+def test_an_event_that_is_none(payload: object) -> None:
+    with pytest.raises(CohereEventError) as caught:
+        WaitEvent.from_json(payload)
+    assert isinstance(caught.value, CohereDatasetsError)
+    assert caught.value.permanent

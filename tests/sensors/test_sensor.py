@@ -1,0 +1,347 @@
+"""What the modes do not share: arguments, messages, memory, timeouts that Airflow makes, and starting in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+    task,
+)
+from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
+
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereDatasetFailedError,
+    CohereDatasetsError,
+    CohereEventError,
+    CohereInputError,
+    CohereServerError,
+)
+from airflow_provider_cohere_datasets.core.waiting import EVENT_VERSION, Watch
+from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
+from tests.adversary import AdversarialServer, error
+from tests.hooks.conftest import KEY, Connect
+from tests.sensors.clock import VirtualClock
+from tests.sensors.modes import MODES, Mode, Runner, Store, ending, fire, rebuilt
+from tests.sensors.stage import stage
+
+READY = {"version": EVENT_VERSION, "outcome": "ready", "observations": [{"id": "a", "status": "validated"}]}
+
+
+def sensor(**options: Any) -> CohereDatasetValidationSensor:
+    return CohereDatasetValidationSensor(**{"task_id": "wait", "dataset_id": "a", **options})
+
+
+def resume(event: object, **options: Any) -> Any:
+    return sensor(deferrable=True, **options).resume_execution("execute_complete", {"event": event}, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"dataset_id": None}, "dataset_id"),
+        ({"dataset_ids": ["b"]}, "dataset_ids"),
+        ({"skipped_as": "maybe"}, "skipped_as"),
+        ({"jitter": 2}, "jitter"),
+        ({"jitter": True}, "jitter"),
+        ({"max_failures": -1}, "max_failures"),
+        ({"max_failures": "5"}, "max_failures"),
+        ({"start_from_trigger": True}, "deferrable"),
+    ],
+)
+def test_bad_arguments(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CohereInputError, match=problem):
+        sensor(**options)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dataset_id": "  "},
+        {"dataset_id": "usage"},
+        {"dataset_id": 5},
+        {"dataset_id": None, "dataset_ids": []},
+        {"dataset_id": None, "dataset_ids": "abc"},
+        {"dataset_id": None, "dataset_ids": {"a": 1}},
+        {"dataset_id": None, "dataset_ids": ["a", ""]},
+    ],
+)
+def test_ids_that_cannot_be(
+    options: dict[str, Any], mode: Mode, server: AdversarialServer, clock: VirtualClock
+) -> None:
+    end = ending(Runner(clock, **options), mode, server)
+    assert (end.cause, end.final, end.requests) == ("CohereInputError", True, ())
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("option", [None, "soft_fail", "never_fail"])
+def test_a_connection_that_does_not_exist(
+    option: str | None, mode: Mode, server: AdversarialServer, clock: VirtualClock
+) -> None:
+    soft = {option: True} if option else {}
+    end = ending(Runner(clock, dataset_id="a", conn_id="nowhere", **soft), mode, server)
+    assert end.raised == ("AirflowSkipException" if option else "CohereInputError")
+    assert end.cause == "CohereInputError"
+    assert "'nowhere'" in str(end.message)
+    assert end.requests == ()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_duplicates_are_asked_for_once(mode: Mode, server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (20, "validated")], "b": [(0, "validated")]})
+    end = ending(Runner(clock, dataset_ids=["b", "a", "b", "a"]), mode, server)
+    assert [row["id"] for row in end.result] == ["b", "a"]
+    assert len(end.requests) == 3
+
+
+def test_the_result_is_small_json(server: AdversarialServer, clock: VirtualClock) -> None:
+    row = server.model.datasets[1]
+    row["validation_warnings"] = ["w" * 10_000, "x"]
+    result = sensor(dataset_id=row["id"]).execute({})
+    expected = {"id": row["id"], "status": "validated", "num_rows": 2, "size_bytes": 101, "warnings": 2}
+    assert json.loads(json.dumps(result)) == expected
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_change_is_told_once(
+    mode: Mode, server: AdversarialServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (100, "brand-new"), (300, "validated")]})
+    told: list[str] = []
+    original = Watch.__init__
+
+    def listening(watch: Watch, *args: Any, **options: Any) -> None:
+        original(watch, *args, **{**options, "tell": told.append, "warn": told.append})
+
+    monkeypatch.setattr(Watch, "__init__", listening)
+    assert ending(Runner(clock, dataset_id="a", timeout=1000), mode, server).raised is None
+    assert len([line for line in told if "not documented" in line]) == 1
+    assert sorted(line.split()[3] for line in told if line.startswith("Dataset a is")) == [
+        "brand-new.",
+        "queued.",
+        "validated.",
+    ]
+
+
+def test_a_retry_starts_from_nothing(server: AdversarialServer, clock: VirtualClock) -> None:
+    """The store outlives a try; failed looks of one try must not end the next one."""
+    stage(server, clock, {"a": [(0, error(500))]})
+    runner = Runner(clock, dataset_id="a", timeout=1000, request_policy={"max_tries": 1})
+    with pytest.raises(CohereServerError):
+        runner.run("reschedule")
+    context = runner.context()
+    context["ti"].try_number = 2
+    with pytest.raises(AirflowRescheduleException):
+        runner.sensor("reschedule").execute(context)
+    assert json.loads(json.dumps(runner.store))["cohere_datasets_wait"]["failures"] == 1
+
+
+@pytest.mark.parametrize(
+    "rubbish", [None, "text", 5, [], {"try": 1}, {"try": 1, "seen": 3, "failures": "x", "failed": []}]
+)
+def test_a_store_with_rubbish_in_it(rubbish: Any, server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued")]})
+    runner = Runner(clock, dataset_id="a")
+    runner.store = Store(cohere_datasets_wait=rubbish)
+    with pytest.raises(AirflowRescheduleException):
+        runner.sensor("reschedule").execute(runner.context())
+
+
+def test_without_a_store_failed_looks_are_not_counted(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, error(500)), (600, "validated")]})
+    runner = Runner(clock, dataset_id="a", timeout=1000, request_policy={"max_tries": 1})
+    runner.store = None
+    assert runner.run("reschedule")["status"] == "validated"
+    assert server.count() == 21
+
+
+def test_the_timeout_counts_from_the_first_start_whatever_happens_to_the_triggerer(
+    server: AdversarialServer, clock: VirtualClock
+) -> None:
+    stage(server, clock, {"a": [(0, "processing")]})
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(deferrable=True, timeout=100, jitter=0).execute({})
+    assert deferred.value.timeout == timedelta(seconds=160)
+    kwargs = rebuilt(deferred.value.trigger).serialize()
+    clock.now += 90  # The triggerer died; another one starts from the same row.
+    event = asyncio.run(fire(type(deferred.value.trigger)(**kwargs[1]), shared=True))
+    assert (event["outcome"], round(clock.elapsed)) == ("timeout", 100)
+    clock.now += 500  # Another was down beyond the end.
+    event = asyncio.run(fire(rebuilt(deferred.value.trigger), shared=False))
+    assert (event["outcome"], round(clock.elapsed)) == ("timeout", 600)
+    with pytest.raises(AirflowSensorTimeout, match="100 s. Last seen: a was processing"):
+        resume(event, timeout=100)
+
+
+@pytest.mark.parametrize("mode", ["deferrable", "shared"])
+def test_validated_while_no_triggerer_ran(mode: Mode, server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "processing"), (150, "validated")]})
+    runner = Runner(clock, dataset_id="a")
+    runner.meanwhile = lambda: setattr(clock, "now", clock.start + 200)
+    assert runner.run(mode)["status"] == "validated"
+
+
+@pytest.mark.parametrize(("option", "raised"), [("retries", AirflowSensorTimeout), ("soft_fail", AirflowSkipException), ("never_fail", AirflowSkipException)])  # fmt: skip
+def test_airflow_ends_the_trigger(
+    option: str, raised: type[Exception], server: AdversarialServer, clock: VirtualClock
+) -> None:
+    """The triggerer never told anything: the task looks itself, and the message has the last status all the same."""
+    stage(server, clock, {"a": [(0, "processing"), (500, "validated")]})
+    failed = {"error": "Trigger timeout"}
+    with pytest.raises(raised, match="Last seen: a was processing"):
+        sensor(deferrable=True, **{option: True}).resume_execution("__fail__", failed, {})
+    clock.now += 500
+    assert sensor(deferrable=True).resume_execution("__fail__", failed, {})["status"] == "validated"
+    with pytest.raises(TaskDeferralError):
+        sensor(deferrable=True).resume_execution("__fail__", {"error": "Trigger failure"}, {})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None,
+        "success",
+        True,
+        [],
+        {},
+        {**READY, "version": 2},
+        {**READY, "version": None},
+        {**READY, "outcome": "validated"},
+        {**READY, "outcome": ["ready"]},
+        {**READY, "outcome": None},
+        {**READY, "observations": []},
+        {**READY, "observations": None},
+        {**READY, "observations": ["a"]},
+        {**READY, "observations": [{"id": "a"}]},
+        {**READY, "observations": [{"id": "a", "status": "validated", "new": 1}]},
+        {**READY, "observations": [{"id": ["a"], "status": "validated"}]},
+        {**READY, "observations": [{"id": "a", "status": 1}]},
+        {**READY, "observations": [{"id": "a", "status": "processing"}]},
+        {**READY, "observations": [{"id": "a", "status": None}]},
+        {**READY, "error": {"type": "CohereServerError"}},
+        {**READY, "outcome": "error"},
+        {**READY, "outcome": "error", "error": "text"},
+    ],
+)
+def test_no_unknown_event_is_success(event: object) -> None:
+    with pytest.raises(CohereEventError) as caught:
+        resume(event)
+    assert isinstance(caught.value, AirflowFailException)
+    for option in ("soft_fail", "never_fail"):
+        with pytest.raises(AirflowSkipException):
+            resume(event, **{option: True})
+
+
+def test_the_exact_error_comes_back() -> None:
+    with pytest.raises(CohereDatasetFailedError):
+        resume({**READY, "outcome": "error", "error": {"type": "CohereDatasetFailedError", "message": "no"}})
+    details = CohereServerError(
+        "no", dataset_id="a", status=503, method="GET", path="/v1", error_id="e", retry_after=7.0
+    )
+    details.tries = 3
+    with pytest.raises(CohereServerError) as caught:
+        resume({**READY, "outcome": "error", "error": details.details()})
+    back = caught.value
+    assert (back.status, back.retry_after, back.error_id, back.tries, back.conn_id) == (
+        503,
+        7.0,
+        "e",
+        3,
+        "cohere_default",
+    )
+    assert not isinstance(back, AirflowFailException)
+    with pytest.raises(CohereDatasetsError, match="later") as unknown:
+        resume({**READY, "outcome": "error", "error": {"type": "CohereErrorOfTheFuture", "message": "later"}})
+    assert isinstance(unknown.value, AirflowFailException)
+
+
+def test_deferring_by_default(monkeypatch: pytest.MonkeyPatch, server: AdversarialServer, clock: VirtualClock) -> None:
+    assert not sensor().deferrable
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+    stage(server, clock, {"a": [(0, "queued")]})
+    with pytest.raises(TaskDeferred):
+        sensor().execute({})
+
+
+def test_the_trigger_gets_every_option_and_no_key(
+    server: AdversarialServer, clock: VirtualClock, connect: Connect
+) -> None:
+    connect("other", host=server.url)
+    stage(server, clock, {"a": [(0, "queued")], "b": [(0, "failed")]})
+    options = {
+        "dataset_id": None,
+        "dataset_ids": ["a", "b"],
+        "skipped_as": "success",
+        "fail_fast": False,
+        "poke_interval": timedelta(seconds=7),
+        "exponential_backoff": True,
+        "max_wait": timedelta(seconds=70),
+        "jitter": 0.5,
+        "max_failures": 9,
+        "timeout": timedelta(seconds=77),
+        "conn_id": "other",
+        "request_policy": {"max_tries": 2},
+    }
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor(deferrable=True, **options).execute({})
+    _, kwargs = rebuilt(deferred.value.trigger).serialize()
+    memory = kwargs.pop("memory")
+    assert kwargs == {
+        **options,
+        "poke_interval": 7.0,
+        "max_wait": 70.0,
+        "timeout": 77.0,
+        "started_at": clock.start,
+        "shared": True,
+    }
+    assert [row["status"] for row in memory["seen"]] == ["queued", "failed"]
+    assert list(memory["failed"]) == ["b"]
+    assert KEY not in json.dumps(memory)
+
+
+class TestStartFromTrigger:
+    options: dict[str, Any] = {"deferrable": True, "start_from_trigger": True, "timeout": 100, "jitter": 0}  # noqa: RUF012
+
+    def test_it_waits_from_its_first_look(self, server: AdversarialServer, clock: VirtualClock) -> None:
+        from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
+
+        stage(server, clock, {"a": [(0, "queued"), (20, "validated")]})
+        args = sensor(**self.options).start_trigger_args
+        assert args is not None
+        assert args.trigger_kwargs is not None
+        assert (args.next_method, args.timeout) == ("execute_complete", timedelta(seconds=160))
+        trigger = rebuilt(CohereDatasetValidationTrigger(**args.trigger_kwargs))
+        event = asyncio.run(fire(trigger, shared=True))
+        assert (server.count(), clock.elapsed) == (2, 30)
+        assert resume(event)["status"] == "validated"
+
+    def test_one_task_starts_in_the_triggerer_and_a_mapped_one_does_not(self) -> None:
+        from airflow.serialization.serialized_objects import BaseSerialization, DagSerialization
+
+        @task
+        def create() -> str:
+            return "a"
+
+        with DAG("start_from_trigger", schedule=None) as dag:
+            sensor(**self.options)
+            CohereDatasetValidationSensor.partial(task_id="mapped", **self.options).expand(dataset_id=["a", "b"])
+            sensor(**self.options, task_id="from_another_task", dataset_id=create())
+        tasks = DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict
+        # What the scheduler looks at.
+        single = tasks["wait"].start_trigger_args
+        kwargs = BaseSerialization.deserialize(single.trigger_kwargs)
+        assert tasks["wait"].start_from_trigger
+        assert kwargs == sensor(**self.options)._trigger_kwargs(None)
+        assert tasks["mapped"].start_trigger_args is None
+        assert tasks["from_another_task"].start_trigger_args is None
+        assert CohereDatasetValidationSensor.start_trigger_args is None
+        assert CohereDatasetValidationSensor.start_from_trigger is False

@@ -1,0 +1,233 @@
+"""The trigger behind an asset watcher: each dataset once, at least once over restarts, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetEventTrigger
+from tests.adversary import AdversarialServer, Listing, make_dataset, per_minute
+from tests.adversary import error as http_error
+from tests.sensors.clock import VirtualClock
+from tests.sensors.stage import ALL, stage
+from tests.triggers.triggerer import Triggerer
+
+KEY = "cohere_datasets_fired"
+
+
+class Store(dict[str, Any]):
+    """The state store of the asset; what it holds went through JSON."""
+
+    async def aget(self, key: str) -> Any:
+        return self.get(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+
+def watcher(store: Store | None = None, **options: Any) -> CohereDatasetEventTrigger:
+    made = CohereDatasetEventTrigger(**{"poke_interval": 60, **options})
+    if store is not None:
+        made.asset_state_store = store
+    return made
+
+
+async def fired(trigger: CohereDatasetEventTrigger, clock: VirtualClock, seconds: float) -> list[dict[str, Any]]:
+    """Run a trigger until so many seconds are over; return the payloads of its events."""
+    payloads: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        async with aclosing(trigger.run()) as events:
+            async for event in events:
+                payloads.append(json.loads(json.dumps(event.payload)))
+
+    task = asyncio.create_task(run())
+    until = clock.now + seconds
+    while clock.now < until:
+        await asyncio.sleep(0.001)
+        if task.done():
+            task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return payloads
+
+
+def ids(payloads: list[dict[str, Any]]) -> list[str]:
+    return [payload["dataset_id"] for payload in payloads]
+
+
+def test_each_that_becomes_validated_fires_once(server: AdversarialServer, clock: VirtualClock) -> None:
+    stories = {
+        "old": [(0, "validated")],
+        "new": [(0, "queued"), (100, "validated")],
+        "newer": [(0, None), (200, "processing"), (300, "validated")],
+        "bad": [(0, "queued"), (100, "failed")],
+        "again": [(0, "queued"), (100, "validated"), (200, "processing"), (300, "validated")],
+        "waiting": [(0, "queued")],
+    }
+    stage(server, clock, stories)
+    payloads = asyncio.run(fired(watcher(), clock, 600))
+    assert sorted(ids(payloads)) == ["again", "new", "newer"]
+    (newer,) = [payload for payload in payloads if payload["dataset_id"] == "newer"]
+    assert newer == {
+        "dataset_id": "newer",
+        "name": "newer",
+        "dataset_type": "embed-input",
+        "validation_status": "validated",
+        "num_rows": 6,
+        "size_bytes": 105,
+        "warnings": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["support-1", "support-2", "sales", "chat"]),
+        ({"include_existing": True}, ["old", "support-1", "support-2", "sales", "chat"]),
+        ({"name_pattern": "support-*"}, ["support-1", "support-2"]),
+        ({"name_pattern": "s[au]*[!1]"}, ["support-2", "sales"]),
+        ({"dataset_type": "chat-finetune-input"}, ["chat"]),
+        ({"statuses": ["failed"]}, ["broken"]),
+        ({"statuses": "failed"}, ["broken"]),
+        ({"statuses": ("failed", "validated"), "name_pattern": "*r*"}, ["support-1", "support-2", "broken"]),
+    ],
+    ids=str,
+)
+def test_filters(options: dict[str, Any], expected: list[str], server: AdversarialServer, clock: VirtualClock) -> None:
+    names = ("support-1", "support-2", "sales")
+    stories: dict[str, Any] = {name: [(0, "queued"), (100, "validated")] for name in names}
+    stories["chat"] = [
+        (0, {"validation_status": "queued", "dataset_type": "chat-finetune-input"}),
+        (100, "validated"),
+    ]
+    stage(server, clock, {"old": [(0, "validated")], **stories, "broken": [(0, "queued"), (100, "failed")]})
+    assert sorted(ids(asyncio.run(fired(watcher(**options), clock, 300)))) == sorted(expected)
+
+
+def test_over_restarts_each_fires_and_only_once(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(
+        server,
+        clock,
+        {"old": [(0, "validated")], "a": [(0, "queued"), (100, "validated")], "b": [(0, "queued"), (700, "validated")]},
+    )
+    store = Store()
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
+    assert store[KEY] == ["a", "old"]
+    clock.now += 600  # Nobody runs while b becomes validated.
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["b"]
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == []
+
+
+def test_who_dies_between_the_event_and_the_store_fires_again(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (100, "validated")]})
+    store = Store()
+
+    async def die() -> str:
+        async with aclosing(watcher(store).run()) as events:
+            return str((await anext(events)).payload["dataset_id"])
+
+    assert asyncio.run(die()) == "a"
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
+
+
+def test_what_is_gone_is_forgotten_only_if_the_list_is_whole(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "validated"), (100, None)], "b": [(0, "validated")]})
+    store = Store()
+    asyncio.run(fired(watcher(store), clock, 90))
+    assert store[KEY] == ["a", "b"]
+    asyncio.run(fired(watcher(store), clock, 300))
+    assert store[KEY] == ["b"]
+    # A list in no order to which each page adds a row cannot be proved whole.
+    listing = Listing(cap=5, order="random-each-request", between=lambda model: model.fresh(status="queued") and None)
+    server.reset([make_dataset(n, status="validated") for n in range(20)], listing)
+    store[KEY] = ["kept"]
+
+    async def one_look() -> None:
+        await asyncio.wait_for(fired(watcher(store), clock, 30), 20)
+
+    asyncio.run(one_look())
+    assert "kept" in store[KEY]
+
+
+@pytest.mark.parametrize("stored", [None, "text", 5, {}])
+def test_a_store_with_rubbish_in_it(stored: Any, server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "validated")], "b": [(0, "queued"), (100, "validated")]})
+    assert ids(asyncio.run(fired(watcher(Store({KEY: stored})), clock, 300))) == ["b"]
+
+
+def test_rows_that_are_none(server: AdversarialServer, clock: VirtualClock) -> None:
+    row = make_dataset(1, status="validated", name=5, dataset_parts=["x", {"num_rows": "nan", "size_bytes": []}])
+    del row["validation_status"]
+    server.reset([row, {"name": "no id"}, make_dataset(2, validation_status=["validated"])])
+    assert asyncio.run(fired(watcher(include_existing=True, statuses=["unknown"]), clock, 100)) == [
+        {
+            "dataset_id": row["id"],
+            "name": None,
+            "dataset_type": "embed-input",
+            "validation_status": "unknown",
+            "num_rows": 0,
+            "size_bytes": 0,
+            "warnings": 0,
+        }
+    ]
+
+
+def test_it_loops_for_ever_with_backoff(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(
+        server,
+        clock,
+        {
+            ALL: [(0, http_error(401)), (9000, {})],
+            "a": [(0, "queued"), (9000, "validated")],
+            "b": [(0, "queued"), (12000, "validated")],
+        },
+    )
+    # The watermark is there, so that what became validated in the meantime fires.
+    payloads = asyncio.run(fired(watcher(Store({KEY: []})), clock, 14_000))
+    assert ids(payloads) == ["a", "b"]
+    waits = [seconds for seconds in clock.slept if seconds]
+    # Up to a tenth is taken off at random.
+    expected = [60, 120, 240, 480, 960, 1920, 3600, 3600] + [60] * (len(waits) - 8)
+    assert all(0.9 * wait <= slept <= wait for slept, wait in zip(waits, expected, strict=True))
+
+
+def test_the_server_may_ask_for_more(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {ALL: [(0, per_minute(retry_after="9999")), (500, {})], "a": [(0, "queued")]})
+    asyncio.run(fired(watcher(), clock, 11_000))
+    assert clock.slept[0] == 9999
+
+
+def test_it_leaves_nothing_behind(server: AdversarialServer, clients: list[httpx.AsyncClient]) -> None:
+    async def main() -> None:
+        triggerer = Triggerer()
+        made = watcher(poke_interval=0.02)
+        tasks = triggerer.start(made)
+        async with asyncio.timeout(10):
+            while len(server.requests) < 4:
+                await asyncio.sleep(0.005)
+        await triggerer.kill(*tasks)
+        triggerer.assert_clean(clients)
+
+    asyncio.run(main())
+    assert len(clients) == 1
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_every_option_survives() -> None:
+    options = {
+        "conn_id": "other",
+        "dataset_type": "embed-input",
+        "name_pattern": "a*",
+        "statuses": ["failed"],
+        "poke_interval": 7.0,
+        "include_existing": True,
+        "request_policy": {"max_tries": 2},
+    }
+    assert CohereDatasetEventTrigger(**options).serialize()[1] == options
+    assert CohereDatasetEventTrigger(statuses="failed").serialize()[1]["statuses"] == ["failed"]
