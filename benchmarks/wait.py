@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -16,15 +17,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.wait_server import VALIDATED, WaitServer, dataset_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 CONN_ID = "cohere_benchmark"
 #: The interval that requests a minute are given for; the measurement looks more often.
@@ -58,8 +61,10 @@ class Figures:
 
     :param requests: on average.
     :param cpu_ms: of the whole process; the median of the ticks.
-    :param block_ms: the longest time for which the loop's thread worked and let nobody else run.
-    :param lag_ms: the same by the clock on the wall, with the time in which the machine ran something else.
+    :param block_ms: the longest time for which the loop's thread worked and let nobody else run, without full garbage
+        collections, which take as long as the whole process is large.
+    :param lag_ms: the same by the clock on the wall, with those, and with what else the machine did meanwhile.
+    :param collections: how many full garbage collections there were in as many ticks.
     """
 
     plan: Plan
@@ -67,12 +72,13 @@ class Figures:
     cpu_ms: float
     block_ms: float
     lag_ms: float
+    collections: int
 
     @property
     def cells(self) -> list[str]:
         pages = f", pages of {self.plan.cap}" if self.plan.way == SHARED else ""
         a_minute = self.requests * 60 / USUAL_INTERVAL
-        numbers = (a_minute, self.requests, self.cpu_ms, self.block_ms, self.lag_ms)
+        numbers = (a_minute, self.requests, self.cpu_ms, self.block_ms, self.lag_ms, self.collections)
         return [str(self.plan.tasks), f"{self.plan.way}{pages}", *(_short(number) for number in numbers)]
 
 
@@ -159,18 +165,31 @@ class LoopMonitor:
 
     def __init__(self) -> None:
         self.block = self.lag = 0.0
+        self.collections = 0
+        self._collecting = self._began = 0.0
         self._task = asyncio.create_task(self._watch())
+        gc.callbacks.append(self._collect)
 
     async def stop(self) -> None:
+        gc.callbacks.remove(self._collect)
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
 
+    def _collect(self, phase: str, info: dict[str, int]) -> None:
+        if info["generation"] < 2:
+            return
+        if phase == "start":
+            self._began = time.thread_time()
+        else:
+            self._collecting += time.thread_time() - self._began
+            self.collections += 1
+
     async def _watch(self) -> None:
         while True:
-            began, worked = time.perf_counter(), time.thread_time()
+            began, worked = time.perf_counter(), time.thread_time() - self._collecting
             await asyncio.sleep(_PULSE)
-            self.block = max(self.block, 1000 * (time.thread_time() - worked))
+            self.block = max(self.block, 1000 * (time.thread_time() - self._collecting - worked))
             self.lag = max(self.lag, 1000 * (time.perf_counter() - began - _PULSE))
 
 
@@ -197,7 +216,7 @@ async def measure(plan: Plan, server: WaitServer) -> Figures:
             raise RuntimeError(f"a wait did not end well: {waiters.events[0]}")
     finally:
         await waiters.stop()
-    return Figures(plan, per_tick, statistics.median(spent), monitor.block, monitor.lag)
+    return Figures(plan, per_tick, statistics.median(spent), monitor.block, monitor.lag, monitor.collections)
 
 
 async def _until_tick(server: WaitServer, tick: int) -> None:
@@ -261,8 +280,9 @@ def table(figures: Sequence[Figures]) -> str:
         "CPU ms a tick",
         "longest block ms",
         "longest lag ms",
+        "full garbage collections",
     ]
-    rules = ["---:", "---", *["---:"] * 5]
+    rules = ["---:", "---", *["---:"] * 6]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rules, *(figure.cells for figure in figures)))
 
 

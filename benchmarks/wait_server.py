@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from types import TracebackType
 
 #: Cells of the array that both processes see.
 DATASETS, CAP, VALIDATED, REQUESTS, LOOKS, ASKED_FOR = range(6)
 _SCHEMA = {
     "type": "record",
     "name": "EmbedInput",
-    "fields": [{"name": name, "type": ["null", "string"], "doc": "a column of the upload"} for name in ("text", "topic")],
+    "fields": [
+        {"name": name, "type": ["null", "string"], "doc": "a column of the upload"} for name in ("text", "topic")
+    ],
 }
 
 
@@ -26,7 +30,9 @@ def dataset_id(number: int) -> str:
 def row(number: int, status: str) -> bytes:
     """Return a dataset as the API sends it: about 2.3 kB, parts and samples included."""
     name = dataset_id(number)
-    sample = json.dumps({"text": "Where do I find the invoice of last month, and who can see it? " * 4, "topic": "billing"})
+    sample = json.dumps(
+        {"text": "Where do I find the invoice of last month, and who can see it? " * 4, "topic": "billing"}
+    )
     path = "7d5d7e3c-5a1b-4a9e-a6f1-2f6f2a6d9c11/0d3a2c54-1b66-4d2f-9b8e-6a0f6c1f4e77"
     dataset = {
         "id": name,

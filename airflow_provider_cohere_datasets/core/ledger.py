@@ -79,9 +79,8 @@ class Ledger:
         ]
         at_the_edge = not ranked or max(rank for _, rank in ranked) == self.ranked - 1
         last = max((p for p, _ in ranked), default=-1)
-        for position in sighting.fresh:
-            row_id = ids[position]
-            if row_id is not None:
+        for position, row_id in enumerate(ids):
+            if row_id is not None and position in fresh:
                 behind = at_the_edge and position > last
                 self._rank[row_id] = self.ranked if behind else None
                 self.ranked += behind

@@ -16,7 +16,6 @@ go while we read. So nothing is believed that an answer does not show:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count as counting
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_cohere_datasets.core import calls
@@ -46,7 +45,7 @@ _MAX_EFFORT = 8
 _PATIENCE = 100
 #: How many signs of the end in a row make the end: an empty page, or a page that joins, brings nothing new and had
 #: room for more. More are wanted of a server that has returned short pages with rows behind them.
-_SIGNS, _SIGNS_IF_RAGGED = 2, 5
+_SIGNS, _SIGNS_IF_RAGGED = 2, 8
 #: Pages smaller than asked for, each with something new, after which we look how far away the end is.
 _CHASE = 20
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
@@ -268,7 +267,7 @@ class _Reading(Generic[P]):
         edge = back = 0  # where the rows read so far end, and how far in front of that the next window begins
         empty_at: int | None = None  # the offset of the last answer, if that was empty
         pending: tuple[int, P] | None = None  # the last page, if that shared nothing with what was read
-        last_ids: Sequence[str | None] = ()
+        last: tuple[int, Sequence[str | None]] = (0, ())  # offset and ids of the last page that joined
         offset_checked = False
         signs = 0  # signs of the end since something new came
         while True:
@@ -284,8 +283,9 @@ class _Reading(Generic[P]):
                 empty_at, pending = offset, None
                 continue
             if offset > 0 and not self.ledger.look(page.ids).known:
-                pending, empty_at = (offset, page), None
+                pending, empty_at, signs = (offset, page), None, 0
                 self.loose.update(page.ids)
+                self.ragged = self.ragged or self.short  # Rows do follow that short page, or vanished before it.
                 self.stretch = min(2 * self.stretch, 8) if back else self.stretch
                 back = max(1, 2 * back)
                 continue
@@ -303,7 +303,7 @@ class _Reading(Generic[P]):
                 yield from self._hand_on(pending[1])
                 edge, back, signs = end + len(pending[1].ids), 0, 0
             else:
-                if page.ids == last_ids and not offset_checked:
+                if page.ids == last[1] and offset != last[0] and not offset_checked:
                     offset_checked = True
                     if (yield from self._offset_is_ignored(page)):
                         return count
@@ -316,7 +316,7 @@ class _Reading(Generic[P]):
                 # Look behind a page that may be the last; from any other go on with an overlap.
                 edge, back = end, 0 if self.short or at_the_edge else self._overlap(count)
             empty_at = pending = None
-            last_ids = page.ids
+            last = offset, page.ids
 
     def _chased(self, edge: int, count: int) -> Steps[P, bool]:
         """Return whether to stop because rows come in behind us as fast as we read.
@@ -361,24 +361,17 @@ class _Reading(Generic[P]):
             "behind that page cannot be read."
         )
 
-    def _next(self, offset: int, length: int) -> Steps[P, tuple[P, bool]]:
-        """Ask for the next page of a whole reading; return it and whether it is the last.
-
-        A list that grows with every request never shows an empty page. Behind the ``length`` that is known, a page that
-        had room for more is the end too.
-        """
-        page = yield from self._fetch(offset)
-        count = len(page.ids)
-        return page, count == 0 or (count < self.widest and offset + count >= length)
-
     def _reread(self, order: Ledger | None) -> Steps[P, None]:
         """Read the whole list again; with an ``order``, twice, and watch whether that holds still."""
         changed = False
         for _ in range(1 if order is None else 2):
             offset, known, last = 0, self.longest, False
             while not last:
-                page, last = yield from self._next(offset, known)
+                page = yield from self._fetch(offset)
                 offset += len(page.ids)
+                # A list that grows with every request never shows an empty page; behind what is known, a page that
+                # had room for more is the end too.
+                last = not page.ids or (len(page.ids) < self.widest and offset >= known)
                 changed |= yield from self._hand_on(page)
                 if order is not None:
                     seen = order.look(page.ids)
@@ -394,14 +387,16 @@ class _Reading(Generic[P]):
 
     def _exhaust(self) -> Steps[P, None]:
         """Make whole passes until nothing new comes."""
-        quiet = 0
+        passes = quiet = 0
         first_length = last_length = 0
-        for passes in counting(1):
+        while True:
+            passes += 1
             ids: set[str | None] = set()
             length = news = self.effort = 0
-            known, last = self.longest, False
-            while not last:
-                page, last = yield from self._next(length, known)
+            while True:
+                page = yield from self._fetch(length)
+                if not page.ids:
+                    break
                 length += len(page.ids)
                 ids.update(page.ids)
                 news += yield from self._hand_on(page)

@@ -17,7 +17,7 @@ from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_cohere_datasets.core.looking import Looked
 
@@ -296,7 +296,9 @@ class Watch:
 
     def last_seen(self) -> str:
         """Return the last status of what is still waited for, in words."""
-        return last_seen(self.seen.values(), self.open_ids)
+        ids, seen = self.open_ids, self.seen
+        shown = ", ".join(f"{i} was {seen[i].status if i in seen else 'not seen'}" for i in ids[:_MAX_LISTED])
+        return f"Last seen: {shown}{f' and {len(ids) - _MAX_LISTED} more' if len(ids) > _MAX_LISTED else ''}."
 
     def _event(
         self, outcome: Literal["ready", "error", "timeout"], error: errors.CohereDatasetsError | None = None
@@ -344,16 +346,3 @@ def failure_of(observation: Observation, goal: Goal) -> errors.CohereDatasetsErr
             status=404,
         )
     return None
-
-
-def last_seen(observations: Iterable[Observation], waited_for: Iterable[str] | None = None) -> str:
-    """Return the last status of datasets, in words.
-
-    :param observations: what was seen last.
-    :param waited_for: the datasets of interest; all that are not validated if not given.
-    """
-    by_id = {observation.id: observation.status for observation in observations}
-    ids = [i for i, status in by_id.items() if status != "validated"] if waited_for is None else list(waited_for)
-    shown = ", ".join(f"{i} was {by_id.get(i) or 'not seen'}" for i in ids[:_MAX_LISTED])
-    more = f" and {len(ids) - _MAX_LISTED} more" if len(ids) > _MAX_LISTED else ""
-    return f"Last seen: {shown or 'nothing'}{more}."

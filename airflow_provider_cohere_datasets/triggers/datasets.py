@@ -199,7 +199,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
             return watch.timed_out()
         finally:
             watches.discard(watch)
-            if not watches and self._watches.get(key) is watches:
+            if not watches:
                 del self._watches[key]
         raise CohereInputError("The poll loop ended by itself.")
 

@@ -100,8 +100,14 @@ def test_why_it_failed(fields: dict[str, Any], reason: str) -> None:
 def test_long_texts_are_cut() -> None:
     long = "x" * 100_000
     seen = Observation.of(
-        {"id": "a", "validation_status": "failed", "validation_error": long, "validation_warnings": [long] * 50, "name": long}
-    )  # fmt: skip
+        {
+            "id": "a",
+            "validation_status": "failed",
+            "validation_error": long,
+            "validation_warnings": [long] * 50,
+            "name": long,
+        }
+    )
     assert len(str(seen.reason)) == 501
     assert len(str(seen.name)) == 500
     assert seen.warnings == 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from typing import Any
@@ -27,7 +28,6 @@ from airflow_provider_cohere_datasets.core.waiting import (
     Watch,
     assess,
     failure_of,
-    last_seen,
     waited_for,
 )
 
@@ -105,7 +105,7 @@ def test_jitter_makes_no_look_twice(exponential: bool, jitter: float) -> None:
     for seed in range(20):
         rng = random.Random(seed)
         times = looks(policy, 50, rng.uniform)
-        for earlier, later in zip(times, times[1:], strict=False):
+        for earlier, later in itertools.pairwise(times):
             full = min(earlier + 10, 100) if exponential else 10
             assert (1 - jitter) * full - 1e-6 <= later - earlier <= full
 
@@ -118,7 +118,10 @@ def test_ids(one: Any, several: Any, expected: list[str]) -> None:
     assert waited_for(one, several) == expected
 
 
-@pytest.mark.parametrize(("one", "several"), [(None, None), ("", None), (None, []), (None, "ab"), (None, {"a"}), (None, [1]), (None, ["a", " "])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "several"),
+    [(None, None), ("", None), (None, []), (None, "ab"), (None, {"a"}), (None, [1]), (None, ["a", " "])],
+)
 def test_ids_that_cannot_be(one: Any, several: Any) -> None:
     with pytest.raises(CohereInputError):
         waited_for(one, several)
@@ -212,8 +215,7 @@ def test_the_last_status_in_words() -> None:
     over = waiting.timed_out()
     assert (over.outcome, over.error) == ("timeout", None)
     many = [f"d{n}" for n in range(12)]
-    assert last_seen([], many).endswith("d9 was not seen and 2 more.")
-    assert last_seen([], []) == "Last seen: nothing."
+    assert watch(*many).last_seen().endswith("d9 was not seen and 2 more.")
 
 
 def test_a_memory_goes_on_where_it_was() -> None:

@@ -15,7 +15,8 @@ _sleep = asyncio.sleep
 class VirtualClock:
     """The time in seconds since 1970, and everything of Python and Airflow that waits by it.
 
-    Only clocks and sleeps are replaced. A limit of ``asyncio.timeout`` expires at its virtual time, through the real one.
+    Only clocks and sleeps are replaced. A limit of ``asyncio.timeout`` expires at its virtual time, through the
+    real one.
     """
 
     def __init__(self) -> None:

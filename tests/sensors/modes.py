@@ -119,10 +119,11 @@ class Runner:
             return self._reschedule()
         try:
             return self.sensor(mode).execute(self.context())
-        except TaskDeferred as deferred:
-            assert deferred.method_name == "execute_complete"
-            assert not deferred.kwargs
-            event = asyncio.run(fire(rebuilt(deferred.trigger), shared=mode == "shared"))
+        except TaskDeferred as caught:
+            deferred = caught
+        assert deferred.method_name == "execute_complete"
+        assert not deferred.kwargs
+        event = asyncio.run(fire(rebuilt(deferred.trigger), shared=mode == "shared"))
         self.meanwhile()
         return self.sensor(mode).resume_execution("execute_complete", {"event": event}, self.context())
 

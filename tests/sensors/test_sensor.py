@@ -1,4 +1,4 @@
-"""What the modes do not share: arguments, messages, memory, timeouts that Airflow makes, and starting in the triggerer."""
+"""What the modes do not share: arguments, messages, memory, Airflow's own timeout, starting in the triggerer."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_store_with_rubbish_in_it(rubbish: Any, server: AdversarialServer, clo
         runner.sensor("reschedule").execute(runner.context())
 
 
-def test_without_a_store_failed_looks_are_not_counted(server: AdversarialServer, clock: VirtualClock) -> None:
+def test_without_a_store_failures_are_not_counted(server: AdversarialServer, clock: VirtualClock) -> None:
     stage(server, clock, {"a": [(0, error(500)), (600, "validated")]})
     runner = Runner(clock, dataset_id="a", timeout=1000, request_policy={"max_tries": 1})
     runner.store = None
@@ -178,7 +178,7 @@ def test_the_timeout_counts_from_the_first_start_whatever_happens_to_the_trigger
     clock.now += 500  # Another was down beyond the end.
     event = asyncio.run(fire(rebuilt(deferred.value.trigger), shared=False))
     assert (event["outcome"], round(clock.elapsed)) == ("timeout", 600)
-    with pytest.raises(AirflowSensorTimeout, match="100 s. Last seen: a was processing"):
+    with pytest.raises(AirflowSensorTimeout, match=r"100 s\. Last seen: a was processing"):
         resume(event, timeout=100)
 
 
@@ -190,7 +190,10 @@ def test_validated_while_no_triggerer_ran(mode: Mode, server: AdversarialServer,
     assert runner.run(mode)["status"] == "validated"
 
 
-@pytest.mark.parametrize(("option", "raised"), [("retries", AirflowSensorTimeout), ("soft_fail", AirflowSkipException), ("never_fail", AirflowSkipException)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "raised"),
+    [("retries", AirflowSensorTimeout), ("soft_fail", AirflowSkipException), ("never_fail", AirflowSkipException)],
+)
 def test_airflow_ends_the_trigger(
     option: str, raised: type[Exception], server: AdversarialServer, clock: VirtualClock
 ) -> None:
@@ -336,7 +339,6 @@ class TestStartFromTrigger:
             CohereDatasetValidationSensor.partial(task_id="mapped", **self.options).expand(dataset_id=["a", "b"])
             sensor(**self.options, task_id="from_another_task", dataset_id=create())
         tasks = DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict
-        # What the scheduler looks at.
         single = tasks["wait"].start_trigger_args
         kwargs = BaseSerialization.deserialize(single.trigger_kwargs)
         assert tasks["wait"].start_from_trigger

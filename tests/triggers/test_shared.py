@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import httpx
@@ -53,7 +54,7 @@ def test_one_snapshot_a_tick_whatever_the_number(
     # Each tick is one request for one page of the list, and there is one client.
     assert {(request.path, request.param("offset")) for request in server.requests} == {("/v1/datasets", "0")}
     times = [request.at for request in server.requests]
-    assert min(later - earlier for earlier, later in zip(times, times[1:], strict=False)) > 0.04
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.04
     assert len(clients) == 1
     assert len({request.connection for request in server.requests}) == 1
 

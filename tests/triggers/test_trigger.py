@@ -73,7 +73,14 @@ def test_bad_values_end_in_an_event(options: dict[str, Any], shared: bool, serve
     assert server.count() == 0
 
 
-@pytest.mark.parametrize("rubbish", ["text", [], {"seen": [1], "failures": "x", "pause": "y", "failed": {"a": 1, "z": {}}, "list_cost": "z", "suspects": 1}])  # fmt: skip
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        "text",
+        [],
+        {"seen": [1], "failures": "x", "pause": "y", "failed": {"a": 1, "z": {}}, "list_cost": "z", "suspects": 1},
+    ],
+)
 def test_a_memory_that_cannot_be_read_is_forgotten(
     rubbish: Any, server: AdversarialServer, clock: VirtualClock
 ) -> None:
