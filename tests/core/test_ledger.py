@@ -25,7 +25,8 @@ def test_new_ledger_knows_nobody() -> None:
     assert (len(ledger), ledger.ranked) == (0, 0)
     assert ledger.look([]) == Sighting([], 0, True)
     assert ledger.look(["a", "b"]) == Sighting([0, 1], 0, True)
-    assert not ledger.is_last("a") and not ledger.is_last(None)
+    assert not ledger.is_last("a")
+    assert not ledger.is_last(None)
 
 
 def test_looking_changes_nothing() -> None:
@@ -43,14 +44,16 @@ def test_rows_without_an_id_are_not_counted() -> None:
     ledger = ledger_of("a", None, "b", None)
     assert (len(ledger), ledger.ranked) == (2, 2)
     assert ledger.look([None, "b", None, "c"]) == Sighting([3], 1, True)
-    assert ledger.is_last("b") and not ledger.is_last(None)
+    assert ledger.is_last("b")
+    assert not ledger.is_last(None)
 
 
 def test_pages_that_overlap_continue_the_order() -> None:
     ledger = ledger_of("a", "b", "c")
     assert enter(ledger, "c", "d", "e") == Sighting([1, 2], 1, True)
     assert (len(ledger), ledger.ranked) == (5, 5)
-    assert ledger.is_last("e") and not ledger.is_last("c")
+    assert ledger.is_last("e")
+    assert not ledger.is_last("c")
     assert ledger.look(["b", "c", "d"]).in_order
     assert not ledger.look(["d", "c"]).in_order
 
@@ -59,17 +62,20 @@ def test_rows_that_came_in_between_have_no_place() -> None:
     ledger = ledger_of("a", "b", "c", "d")
     assert enter(ledger, "x", "b", "y", "c") == Sighting([0, 2], 2, True)
     assert (len(ledger), ledger.ranked) == (6, 4)
-    assert ledger.is_last("d") and not ledger.is_last("y")
+    assert ledger.is_last("d")
+    assert not ledger.is_last("y")
     assert ledger.look(["y", "x", "c"]) == Sighting([], 3, True), "they may stand in any order"
     enter(ledger, "z", "d", "e")
-    assert ledger.is_last("e") and ledger.ranked == 5, "only what stands behind the last row has a place"
+    assert ledger.is_last("e")
+    assert ledger.ranked == 5, "only what stands behind the last row has a place"
 
 
 def test_page_that_shares_nobody_with_a_place_continues_the_order() -> None:
     ledger = ledger_of("a", "b")
     enter(ledger, "x", "a")
     enter(ledger, "x", "c")
-    assert ledger.is_last("c") and ledger.ranked == 3
+    assert ledger.is_last("c")
+    assert ledger.ranked == 3
 
 
 @pytest.mark.parametrize(

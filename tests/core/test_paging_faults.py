@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from airflow_provider_cohere_datasets.core import errors
-from tests.adversary import CutBody, Listing, Reset, Through, broken_json, error, make_datasets, per_minute, per_month
+from tests.adversary import (
+    Answer,
+    CutBody,
+    Listing,
+    Reset,
+    Through,
+    broken_json,
+    error,
+    make_datasets,
+    per_minute,
+    per_month,
+)
 from tests.adversary.spoil import Fault
 from tests.core.paging_tools import LIST, POLICY, Lister, ids_of, once, running_lister
 
@@ -23,7 +34,8 @@ def test_large_limit_is_refused(lister: Lister, how: Any) -> None:
     reading = lister.read(ROWS, Listing(reject_limit_above=30, reject_with=how))
     once(reading, IDS)
     assert [limit for limit, _ in lister.asked] == [100, 50, 25, 25, 25, 25, 25]
-    assert reading.report.pages == 5 and reading.report.complete
+    assert reading.report.pages == 5
+    assert reading.report.complete
     assert not lister.pauses
 
 
@@ -31,7 +43,9 @@ def test_page_grows_too_large_in_the_middle(lister: Lister) -> None:
     rows = [*make_datasets(40, first=40), *make_datasets(40, samples=["x" * 1000])]
     once(lister.read(rows, Listing(cap=10, max_bytes=12_000)), ids_of(rows))
     limits = [limit for limit, _ in lister.asked]
-    assert limits[0] == 100 and limits[-1] < 10 and sorted(limits, reverse=True) == limits
+    assert limits[0] == 100
+    assert limits[-1] < 10
+    assert sorted(limits, reverse=True) == limits
     assert not lister.pauses
 
 
@@ -57,14 +71,16 @@ def test_fault_that_passes(lister: Lister, fault: Fault) -> None:
     once(lister.read_again(), IDS)
     assert [offset for _, offset in lister.asked] == [0, 18, 18, 18, 36, 54, 54, 69, 70]
     assert len(lister.pauses) == 3
-    assert lister.pauses[0] <= POLICY.backoff_base and lister.pauses[1] <= 2 * POLICY.backoff_base
+    assert lister.pauses[0] <= POLICY.backoff_base
+    assert lister.pauses[1] <= 2 * POLICY.backoff_base
 
 
 def test_wait_that_the_server_asks_for(lister: Lister) -> None:
     lister.server.reset(ROWS, Listing(cap=20))
     lister.server.script("GET", LIST, [Through(), per_minute(retry_after="7")])
     once(lister.read_again(), IDS)
-    assert len(lister.pauses) == 1 and 7 <= lister.pauses[0] <= 8
+    assert len(lister.pauses) == 1
+    assert 7 <= lister.pauses[0] <= 8
 
 
 @pytest.mark.parametrize(
@@ -77,9 +93,7 @@ def test_wait_that_the_server_asks_for(lister: Lister) -> None:
         (per_month(), errors.CohereQuotaError, 3),
     ],
 )
-def test_fault_that_stays(
-    lister: Lister, fault: Fault, kind: type[errors.CohereDatasetsError], requests: int
-) -> None:
+def test_fault_that_stays(lister: Lister, fault: Fault, kind: type[errors.CohereDatasetsError], requests: int) -> None:
     """What came before was handed on, and the error comes through: never an end that is none."""
     lister.server.reset(ROWS, Listing(cap=20))
     lister.server.script("GET", LIST, [Through(), Through(), fault], repeat=True)
@@ -91,8 +105,6 @@ def test_fault_that_stays(
 
 @pytest.mark.parametrize("body", [{"message": "no"}, {"datasets": {"a": 1}}, {"datasets": "[]"}, [], None, "{}"])
 def test_answer_that_is_no_list_is_not_taken_for_the_end(lister: Lister, body: object) -> None:
-    from tests.adversary import Answer
-
     lister.server.reset(ROWS, Listing(cap=20))
     lister.server.script("GET", LIST, [Through(), Answer(json=body)], repeat=True)
     with pytest.raises(errors.CohereUnexpectedAnswerError):

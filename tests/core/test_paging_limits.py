@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +29,8 @@ def second(number: float) -> str:
 def test_limit_gives_exactly_so_many_rows(lister: Lister, limit: int) -> None:
     reading = lister.read(ROWS, Listing(cap=10), limit=limit)
     once(reading, [row["id"] for row in reversed(ROWS)][:limit])
-    assert reading.report.limited and reading.report.complete
+    assert reading.report.limited
+    assert reading.report.complete
     assert lister.asked[0] == (min(limit, 100), 0)
     assert lister.requests == (1 if limit <= 10 else -(-(limit - 1) // 9))
 
@@ -46,7 +48,8 @@ def test_limit_counts_rows_that_match(lister: Lister) -> None:
     listing = Listing(default_size=20, ignore_limit=True, ignore_filters={"datasetType"})
     reading = lister.read(rows, listing, limit=12, filters=ListFilters.of(dataset_type="embed-result"))
     once(reading, [row["id"] for row in reversed(rows)][:24:2])
-    assert reading.report.limited and lister.requests == 2
+    assert reading.report.limited
+    assert lister.requests == 2
 
 
 @pytest.mark.parametrize("order", ["name", "random-each-request"])
@@ -84,7 +87,8 @@ def test_numbers_that_templates_rendered(lister: Lister) -> None:
 
 def test_empty_window_needs_no_request(lister: Lister) -> None:
     reading = lister.read(ROWS, filters=ListFilters.of(after=second(5), before=second(5)))
-    assert reading.ids == [] and reading.report == ListReport()
+    assert reading.ids == []
+    assert reading.report == ListReport()
     assert lister.requests == 0
 
 
@@ -104,10 +108,11 @@ def test_windows_are_half_open(
 def test_adjoining_windows_have_every_dataset_once(lister: Lister) -> None:
     found: list[str | None] = []
     edges = [second(edge) for edge in (-1, 10, 10.000001, 33, 60)]
-    for after, before in zip(edges, edges[1:], strict=False):
+    for after, before in itertools.pairwise(edges):
         listing = Listing(cap=7, after_inclusive=True, before_inclusive=True)
         found += lister.read(ROWS, listing, filters=ListFilters.of(after=after, before=before)).ids
-    assert len(found) == 60 and set(found) == ids_of(ROWS)
+    assert len(found) == 60
+    assert set(found) == ids_of(ROWS)
 
 
 @pytest.mark.parametrize("ignored", [(), ("datasetType",), ("validationStatus",), ("datasetType", "validationStatus")])

@@ -128,6 +128,7 @@ def test_every_survivor_once_or_a_report(lister: Lister, case: Case) -> None:
         assert not model.survivors() - set(ids), "a dataset was lost in silence"
     if case.deterministic:
         assert error is None, "a list that holds still was not read"
-        assert lister.reading.report.complete and not lister.reading.report.notes
+        assert lister.reading.report.complete
+        assert not lister.reading.report.notes
         # Halving, then at the worst: pages of half the width and half of that new, three readings, and the signs.
         assert requests <= 10 + 10 + 12 * -(-case.size // case.page)
