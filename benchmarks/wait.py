@@ -228,7 +228,7 @@ async def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError("the waits do not get on")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
 
 
 def plans(*, quick: bool) -> list[Plan]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_cohere_datasets.core import calls
@@ -20,7 +21,9 @@ from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from pydantic_core import CoreSchema, SchemaValidator
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Call, Flow, Reply
@@ -31,6 +34,8 @@ _FEW = 4
 _GRACE = (1.0, 2.0)
 #: Rows of the list to ask for at a time; halved by the pager if that is too large for the server.
 _PAGE = 500
+#: What of a dataset's fields waiting needs, besides its parts.
+_NEEDED = ("id", "name", "dataset_type", "validation_status", "validation_error", "validation_warnings")
 _MAX_TEXT = 500
 _MAX_WARNINGS = 5
 
@@ -66,7 +71,11 @@ class Observation:
         """
         status = _text(str(dataset.get("validation_status") or "unknown"))
         warnings = [w for w in _list(dataset.get("validation_warnings")) if isinstance(w, str)]
-        parts = [part for part in _list(dataset.get("dataset_parts")) if isinstance(part, dict)]
+        num_rows = size_bytes = 0
+        for part in _list(dataset.get("dataset_parts")):
+            if isinstance(part, dict):
+                num_rows += _whole(part.get("num_rows"))
+                size_bytes += _whole(part.get("size_bytes"))
         reason = None
         if status == "failed":
             error = dataset.get("validation_error")
@@ -78,8 +87,8 @@ class Observation:
         return cls(
             str(dataset["id"]),
             status,
-            sum(_whole(part.get("num_rows")) for part in parts),
-            sum(_whole(part.get("size_bytes")) for part in parts),
+            num_rows,
+            size_bytes,
             len(warnings),
             reason,
             _text(dataset.get("name")),
@@ -107,11 +116,13 @@ class _RawPage:
     """A page of the list as it came; what the pager asks of a page (see :class:`~.paging.Page`)."""
 
     rows: Sequence[Any]
+    ids: Sequence[str | None]
 
-    @property
-    def ids(self) -> Sequence[str | None]:
-        ids = (row.get("id") if isinstance(row, dict) else None for row in self.rows)
-        return [row_id if isinstance(row_id, str) else None for row_id in ids]
+    @classmethod
+    def of(cls, rows: Sequence[Any]) -> _RawPage:
+        """Take the rows; the ids are read once, because the pager asks for them many times."""
+        ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
+        return cls(rows, [row_id if isinstance(row_id, str) else None for row_id in ids])
 
     @property
     def created(self) -> Sequence[int | None]:
@@ -121,14 +132,38 @@ class _RawPage:
         return [row.get(name) if isinstance(row, dict) else None for row in self.rows]
 
     def take(self, positions: Sequence[int]) -> _RawPage:
-        return _RawPage([self.rows[position] for position in positions])
+        return _RawPage([self.rows[p] for p in positions], [self.ids[p] for p in positions])
+
+
+@cache
+def _page_decoder() -> SchemaValidator:
+    """Return a decoder of pages that leaves out at once what waiting does not need.
+
+    Samples, schemas and URLs are nine tenths of a page. To make Python objects of them takes time, and they are so many
+    that Python would look for garbage in the triggerer's whole memory every few looks.
+    """
+    from pydantic_core import SchemaValidator, core_schema
+
+    def fields(names: Iterable[str], **others: CoreSchema) -> CoreSchema:
+        kinds = {**{name: core_schema.any_schema() for name in names}, **others}
+        known = {name: core_schema.typed_dict_field(kind, required=False) for name, kind in kinds.items()}
+        return core_schema.typed_dict_schema(known, extra_behavior="ignore")
+
+    parts = core_schema.list_schema(fields(("num_rows", "size_bytes")), strict=True)
+    row = fields(_NEEDED, dataset_parts=core_schema.nullable_schema(parts))
+    page = {"datasets": core_schema.typed_dict_field(core_schema.list_schema(row, strict=True))}
+    return SchemaValidator(core_schema.typed_dict_schema(page, extra_behavior="ignore"))
 
 
 def _read_raw_page(call: Call, reply: Reply) -> _RawPage:
+    try:
+        return _RawPage.of(_page_decoder().validate_json(reply.body)["datasets"])
+    except ValueError:
+        pass  # It is not quite as usual: read it as anything, and say what is wrong with it.
     rows = read_result(call, reply, "datasets")
     if rows is not None and not isinstance(rows, list):
         raise unexpected(call, reply, "something else than a list of datasets")
-    return _RawPage(rows or ())
+    return _RawPage.of(rows or ())
 
 
 def _read_observation(call: Call, reply: Reply) -> Observation:

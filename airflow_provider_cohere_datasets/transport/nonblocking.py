@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
@@ -12,6 +14,7 @@ from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, Tran
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HIDDEN = "airflow_provider_cohere_datasets.hidden"
+
+
+@cache
+def _tls(*_certificates: str | None) -> ssl.SSLContext:
+    # Reading the certificates takes tens of milliseconds and some 800 kB; a triggerer may have a thousand transports.
+    return httpx.create_ssl_context()
 
 
 class NonblockingTransport:
@@ -44,6 +53,7 @@ class NonblockingTransport:
         self._clock = clock
         self._client = httpx.AsyncClient(
             follow_redirects=False,
+            verify=_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
             headers=headers_for(account),
             timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),
             event_hooks={"response": [_hide_location]},

@@ -168,9 +168,14 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         key = trigger.shared_stream_key()
         # Looked up anew for each look: when the last wait ends, the set goes, and the next wait brings another.
         loop = trigger._loop(lambda: dict.fromkeys(i for watch in cls._watches.get(key, ()) for i in watch.open_ids))
+        told: tuple[Look, frozenset[Watch]] | None = None
         async with aclosing(loop) as looks:
             async for looked in looks:
-                yield looked
+                # To wake a thousand waits takes as long as the look, so they are woken only if there is news for one.
+                now = (looked, frozenset(cls._watches.get(key, ())))
+                if now != told or isinstance(looked, CohereDatasetsError):
+                    told = now
+                    yield looked
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Take the looks of a poll loop until this wait is over, and yield the one event."""

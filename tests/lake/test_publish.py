@@ -139,8 +139,10 @@ def test_that_a_task_is_stopped_while_it_writes_is_no_fault_of_the_storage(tmp_p
 
 
 def test_other_storages_get_a_hidden_file_that_is_renamed(
-    server: AdversarialServer, export: Callable[..., dict[str, Any] | None]
+    server: AdversarialServer, export: Callable[..., dict[str, Any] | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Airflow keeps the first store of a name for ever, and other tests have one of this name.
+    monkeypatch.setattr("airflow.sdk.io.store._STORE_CACHE", {})
     fs = fsspec.filesystem("memory")
     attach("memory", fs=fs)
     fs.pipe("/lake/x.parquet", b"old")

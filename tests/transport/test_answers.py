@@ -193,7 +193,7 @@ def test_a_long_message_is_cut(server: AdversarialServer, client: Client, answer
     with pytest.raises(CohereInvalidRequestError) as got:
         client.get(ID)
     assert 1000 < len(str(got.value)) < 1200
-    assert str(got.value).endswith("…")
+    assert str(got.value).endswith("….")
 
 
 @pytest.mark.parametrize("answer", [adversary.html(400), adversary.html(401), Answer(403, json={"message": 5})])
@@ -218,7 +218,7 @@ def test_other_ways_to_say_what_is_wrong(server: AdversarialServer, client: Clie
     server.script("GET", ONE, [answer])
     with pytest.raises(CohereInvalidRequestError) as got:
         client.get(ID)
-    assert str(got.value).endswith(f"answered 400: {said}")
+    assert str(got.value).endswith(f"answered 400: {said}.")
 
 
 def test_a_message_cannot_forge_the_log(server: AdversarialServer, client: Client) -> None:
