@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Asset, get_hook_lineage_collector
+from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
 
 from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
@@ -129,6 +129,9 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, and tell the assets in ``outlets`` what was exported."""
+        # This one knows the older names of Airflow 2.
+        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
+
         with airflow_errors():
             self._export = self._prepare(context)
             exported = self._export.run(self.hook.stream_pages)
