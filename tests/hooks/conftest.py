@@ -26,16 +26,9 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     return store
 
 
-@pytest.fixture(scope="session")
-def adversary() -> Iterator[AdversarialServer]:
-    with AdversarialServer() as running:
-        yield running
-
-
 @pytest.fixture
-def server(adversary: AdversarialServer, connect: Connect) -> Iterator[AdversarialServer]:
-    """A server with three datasets, as good as new, behind the default connection."""
-    adversary.reset(make_datasets(3))
-    connect(host=adversary.url)
-    yield adversary
-    adversary.check()
+def server(connect: Connect) -> Iterator[AdversarialServer]:
+    """A server with three datasets behind the default connection; a new one, so nothing late can reach it."""
+    with AdversarialServer(make_datasets(3)) as running:
+        connect(host=running.url)
+        yield running

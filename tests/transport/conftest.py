@@ -23,23 +23,16 @@ LIST = "/v1/datasets"
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[AdversarialServer]:
-    with AdversarialServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def running_elsewhere() -> Iterator[AdversarialServer]:
     with AdversarialServer(key=None) as server:
         yield server
 
 
 @pytest.fixture
-def server(running: AdversarialServer) -> Iterator[AdversarialServer]:
-    """A server with three datasets, as good as new."""
-    running.reset(ROWS)
-    yield running
-    running.check()
+def server() -> Iterator[AdversarialServer]:
+    """A server with three datasets; a new one for each test, so nothing late can reach it."""
+    with AdversarialServer(ROWS) as running:
+        yield running
 
 
 @pytest.fixture
