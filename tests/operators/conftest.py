@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.hooks.conftest import adversary, connect, server
+from tests.hooks.conftest import connect, server
 
-__all__ = ["adversary", "connect", "server"]
+__all__ = ["connect", "server"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hooks.conftest import adversary, connect, server
+from tests.hooks.conftest import connect, server
 from tests.sensors.clock import VirtualClock
 
-__all__ = ["adversary", "clock", "connect", "server"]
+__all__ = ["clock", "connect", "server"]
 
 
 @pytest.fixture

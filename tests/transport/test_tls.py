@@ -21,8 +21,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def front(running: AdversarialServer, certificate: Path) -> Iterator[TlsFront]:
-    with TlsFront(running.port, certificate) as front:
+def front(server: AdversarialServer, certificate: Path) -> Iterator[TlsFront]:
+    with TlsFront(server.port, certificate) as front:
         yield front
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.hooks.conftest import adversary, connect, server
+from tests.hooks.conftest import connect, server
 from tests.sensors.conftest import clock
 from tests.triggers.triggerer import clients
 
-__all__ = ["adversary", "clients", "clock", "connect", "server"]
+__all__ = ["clients", "clock", "connect", "server"]
