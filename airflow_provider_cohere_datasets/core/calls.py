@@ -30,12 +30,16 @@ class Upload:
     :param filename: the name that Cohere sees; its ending tells the format.
     :param open: opens the file for reading bytes, anew for every try.
     :param content_type: the media type.
+    :param size: bytes to be sent, known before the request; 0 if nobody looked.
+    :param fingerprint: tells the same content again in another process, without credentials; empty if nobody looked.
     """
 
     field: str
     filename: str
     open: Callable[[], IO[bytes]]
     content_type: str = "application/octet-stream"
+    size: int = 0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Call:
     :param dataset_id: the dataset it is about, if it is about one.
     :param repeatable: whether sending it twice does no harm.
     :param uploads: the files to send.
+    :param ahead: what will probably be asked for next; a driver may send it already while this one is under way.
     """
 
     operation: str
@@ -58,6 +63,7 @@ class Call:
     dataset_id: str | None = None
     repeatable: bool = True
     uploads: tuple[Upload, ...] = ()
+    ahead: Call | None = field(default=None, compare=False)
 
     @property
     def target(self) -> str:
@@ -138,10 +144,10 @@ def _one(method: str, operation: str, dataset_id: str) -> Call:
     return Call(operation, method, path, dataset_id=dataset_id)
 
 
-def list_datasets(filters: ListFilters, *, limit: int, offset: int) -> Call:
+def list_datasets(filters: ListFilters, *, limit: int, offset: int, ahead: Call | None = None) -> Call:
     """``GET /v1/datasets``: one page of the list."""
     window = [("limit", str(limit)), ("offset", str(offset))]
-    return Call("list datasets", "GET", "/v1/datasets", (*filters.query(), *window))
+    return Call("list datasets", "GET", "/v1/datasets", (*filters.query(), *window), ahead=ahead)
 
 
 def get_dataset(dataset_id: str) -> Call:

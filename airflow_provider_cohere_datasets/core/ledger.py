@@ -6,8 +6,10 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_cohere_datasets.core.id_ranks import UNKNOWN, UNRANKED, IdRanks
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set
+    from collections.abc import Sequence
 
 #: From so many rows met again on one page, a single one in the wrong place is a repeated row, not another order.
 _ENOUGH_TO_JUDGE = 8
@@ -31,41 +33,33 @@ class Ledger:
     """The ids that were read, with their rank in the server's order."""
 
     def __init__(self) -> None:
-        self._rank: dict[str, int | None] = {}
+        self._ranks = IdRanks()
         #: How many rows have a rank: how far into the list the reading got.
         self.ranked = 0
 
     def __len__(self) -> int:
         """Return the number of different ids that were read."""
-        return len(self._rank)
+        return len(self._ranks)
 
-    def ids(self) -> Set[str | None]:
-        """Return the ids that were read."""
-        return self._rank.keys()
+    def knows(self, row_id: str | None) -> bool:
+        """Return whether a row was read."""
+        return row_id is not None and self._ranks.find([row_id])[0] != UNKNOWN
 
     def look(self, ids: Sequence[str | None]) -> Sighting:
         """Compare a page with what was read; changes nothing."""
-        fresh: list[int] = []
-        known: list[int] = []
-        met: set[str] = set()
-        count = 0
-        for position, row_id in enumerate(ids):
-            if row_id is None or row_id in met:
-                continue
-            met.add(row_id)
-            if row_id not in self._rank:
-                fresh.append(position)
-                continue
-            count += 1
-            rank = self._rank[row_id]
-            if rank is not None:
-                known.append(rank)
+        # The places of the first of each id; a row without one is nobody's.
+        places = {row_id: position for position, row_id in reversed(list(enumerate(ids))) if row_id is not None}
+        positions = sorted(places.values())
+        ranks = self._ranks.find([row_id for position in positions if (row_id := ids[position]) is not None])
+        fresh = [position for position, rank in zip(positions, ranks, strict=True) if rank == UNKNOWN]
+        known = [rank for rank in ranks if rank >= 0]
         outliers = len(known) - _longest_rise(known)
-        return Sighting(fresh, count, outliers <= (1 if len(known) >= _ENOUGH_TO_JUDGE else 0))
+        in_order = outliers <= (1 if len(known) >= _ENOUGH_TO_JUDGE else 0)
+        return Sighting(fresh, len(ranks) - len(fresh), in_order)
 
     def is_last(self, row_id: str | None) -> bool:
         """Return whether a row is the last of the list as far as it was read."""
-        return row_id is not None and self._rank.get(row_id) == self.ranked - 1
+        return row_id is not None and self._ranks.find([row_id])[0] == self.ranked - 1 >= 0
 
     def add(self, ids: Sequence[str | None], sighting: Sighting) -> None:
         """Enter a page's fresh rows.
@@ -74,16 +68,19 @@ class Ledger:
         between those that were read came in meanwhile; what place they have is not needed.
         """
         fresh = set(sighting.fresh)
-        ranked = [
-            (p, rank) for p, i in enumerate(ids) if p not in fresh and i and (rank := self._rank.get(i)) is not None
-        ]
+        others = [(p, row_id) for p, row_id in enumerate(ids) if row_id is not None and p not in fresh]
+        ranks = self._ranks.find([row_id for _, row_id in others])
+        ranked = [(p, rank) for (p, _), rank in zip(others, ranks, strict=True) if rank >= 0]
         at_the_edge = not ranked or max(rank for _, rank in ranked) == self.ranked - 1
         last = max((p for p, _ in ranked), default=-1)
-        for position, row_id in enumerate(ids):
-            if row_id is not None and position in fresh:
+        entries = []
+        for position in sighting.fresh:
+            row_id = ids[position]
+            if row_id is not None:
                 behind = at_the_edge and position > last
-                self._rank[row_id] = self.ranked if behind else None
+                entries.append((row_id, self.ranked if behind else UNRANKED))
                 self.ranked += behind
+        self._ranks.enter(entries)
 
 
 def _longest_rise(ranks: Sequence[int]) -> int:

@@ -16,6 +16,7 @@ go while we read. So nothing is believed that an answer does not show:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import gt, lt
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_cohere_datasets.core import calls
@@ -48,6 +49,9 @@ _PATIENCE = 100
 _SIGNS, _SIGNS_IF_RAGGED = 2, 8
 #: Pages smaller than asked for, each with something new, after which we look how far away the end is.
 _CHASE = 20
+#: Rows read, and full pages in a row, after which the next page is asked for ahead. The guess may cost a request where
+#: the list ends, which a short list shall not.
+_LONG, _FULL_PAGES = 5_000, 4
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
 #: by one random pass in three is missed by all of them once in 500,000 times.
 _QUIET_PASSES = 12
@@ -88,6 +92,7 @@ class ListReport:
     :param rows: rows that matched the filters and were handed on.
     :param pages: answers that were read.
     :param limited: whether reading stopped at the user's limit.
+    :param requests: requests that were sent, also those whose answer was of no use; the driver fills it in.
     :param complete: whether every dataset that lived through the run was proved to be read.
     :param notes: what could not be proved or was odd, one sentence each.
     """
@@ -95,6 +100,7 @@ class ListReport:
     rows: int = 0
     pages: int = 0
     limited: bool = False
+    requests: int = 0
     complete: bool = True
     notes: list[str] = field(default_factory=list)
 
@@ -178,8 +184,9 @@ class _Reading(Generic[P]):
         self.ragged = False  # whether a page was short although rows followed
         self.steady = True  # whether rows keep their order
         self.chase = 0  # pages in a row that were smaller than asked for and yet brought something new
+        self.full = 0  # full pages in a row
         self.finish: int | None = None  # how many rows to read before the rest must have come in meanwhile
-        self.rising = self.falling = True  # whether creation times are monotone; equal ones tell no order
+        self.rising = self.falling = True  # whether creation times are monotone
         self.last_created: int | None = None
 
     def read_all(self) -> Steps[P, None]:
@@ -188,7 +195,7 @@ class _Reading(Generic[P]):
             return
         few = length <= max(_FEW_PAGES * self.widest, _FEW_ROWS)
         # More positions than rows, or rows that were met but not read: they came and went meanwhile, or we missed some.
-        missed = few and (length > len(self.ledger) or not self.loose <= self.ledger.ids())
+        missed = few and (length > len(self.ledger) or not all(map(self.ledger.knows, self.loose)))
         if self.steady and (missed or not (self.rising or self.falling)):
             # In an order by anything else than time, as by status, rows may move from what we have not read to what we
             # have. So the list is read again; a short one twice, which also shows whether its order holds still.
@@ -198,13 +205,17 @@ class _Reading(Generic[P]):
         if not self.steady and not self.report.limited:
             yield from self._exhaust()
 
-    def _fetch(self, offset: int, size: int | None = None) -> Steps[P, P]:
-        """Ask for one page; halve the page as long as the server finds it too large."""
+    def _fetch(self, offset: int, size: int | None = None, overlap: int | None = None) -> Steps[P, P]:
+        """Ask for one page; halve the page as long as the server finds it too large.
+
+        :param size: rows to ask for, if this page is no part of a reading.
+        :param overlap: how many rows the next page will probably show again, if it may be asked for ahead.
+        """
         while True:
             if self.requests >= MAX_REQUESTS:
                 raise CohereListingError(f"The list of datasets did not end after {MAX_REQUESTS} pages.")
             self.requests += 1
-            call = calls.list_datasets(self.filters, limit=size or self.size, offset=offset)
+            call = self._call(offset, size or self.size, overlap)
             try:
                 page = yield from exchange(call, self.read, self.policy)
             except CoherePageTooLargeError:
@@ -220,6 +231,7 @@ class _Reading(Generic[P]):
             if size is None:
                 # A page can be wider than one before it only if that one was short although rows followed.
                 self.ragged = self.ragged or 0 < self.widest < len(page.ids)
+                self.full = self.full + 1 if 0 < self.widest == len(page.ids) else 0
                 self.widest = max(self.widest, len(page.ids))
             spare = _PATIENCE * max(1, self.widest)
             if (
@@ -232,6 +244,15 @@ class _Reading(Generic[P]):
                 )
             return page
 
+    def _call(self, offset: int, size: int, overlap: int | None) -> Call:
+        """Return the call for a page; it announces the next one if that is as good as certain."""
+        ahead = None
+        if overlap is not None and self.full >= _FULL_PAGES and self.report.rows >= _LONG:
+            rows = self.report.rows + 2 * self.widest
+            if self.limit is None or rows <= self.limit:
+                ahead = calls.list_datasets(self.filters, limit=size, offset=offset + self.widest - overlap)
+        return calls.list_datasets(self.filters, limit=size, offset=offset, ahead=ahead)
+
     def _hand_on(self, page: P) -> Steps[P, bool]:
         """Hand on the rows of a page that are new and match; return whether there were new ones."""
         seen = self.ledger.look(page.ids)
@@ -241,8 +262,8 @@ class _Reading(Generic[P]):
             self.report.note("Rows without an id were left out.")
         if not seen.fresh:
             return False
-        for position in seen.fresh:
-            self._watch_time(page.created[position])
+        created = page.created
+        self._watch_time([created[position] for position in seen.fresh])
         fresh = page if len(seen.fresh) == len(page.ids) else page.take(seen.fresh)
         chosen = self.filters.select(fresh)
         if chosen is not None:
@@ -255,12 +276,12 @@ class _Reading(Generic[P]):
             yield fresh
         return True
 
-    def _watch_time(self, created: int | None) -> None:
-        if created is not None:
-            if self.last_created is not None:
-                self.rising = self.rising and created > self.last_created
-                self.falling = self.falling and created < self.last_created
-            self.last_created = created
+    def _watch_time(self, created: Sequence[int | None]) -> None:
+        """Note whether creation times still rise or fall; equal ones tell no order."""
+        times = [time for time in (self.last_created, *created) if time is not None]
+        self.rising = self.rising and all(map(lt, times, times[1:]))
+        self.falling = self.falling and all(map(gt, times, times[1:]))
+        self.last_created = times[-1] if times else None
 
     def _walk(self) -> Steps[P, int]:
         """Walk from window to window to the end; return the length of the list as it was then."""
@@ -272,7 +293,7 @@ class _Reading(Generic[P]):
         signs = 0  # signs of the end since something new came
         while True:
             offset = max(0, edge - back)
-            page = yield from self._fetch(offset)
+            page = yield from self._fetch(offset, overlap=self._overlap(self.widest))
             count = len(page.ids)
             end = offset + count
             if count == 0:
@@ -367,7 +388,7 @@ class _Reading(Generic[P]):
         for _ in range(1 if order is None else 2):
             offset, known, last = 0, self.longest, False
             while not last:
-                page = yield from self._fetch(offset)
+                page = yield from self._fetch(offset, overlap=0)
                 offset += len(page.ids)
                 # A list that grows with every request never shows an empty page; behind what is known, a page that
                 # had room for more is the end too.
@@ -394,7 +415,7 @@ class _Reading(Generic[P]):
             ids: set[str | None] = set()
             length = news = self.effort = 0
             while True:
-                page = yield from self._fetch(length)
+                page = yield from self._fetch(length, overlap=0)
                 if not page.ids:
                     break
                 length += len(page.ids)

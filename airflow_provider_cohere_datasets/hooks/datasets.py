@@ -157,19 +157,20 @@ class CohereDatasetsHook(BaseHook):
         See :func:`airflow_provider_cohere_datasets.core.paging.list_pages` for the parameters and the errors.
         """
         transport = self.get_conn()
+        before = transport.requests
         with airflow_errors(self.conn_id):
-            return (
-                yield from transport.stream(
-                    list_pages(
-                        read,
-                        filters=filters,
-                        policy=transport.account.policy,
-                        page_size=page_size,
-                        limit=limit,
-                        require_complete=require_complete,
-                    )
+            report = yield from transport.stream(
+                list_pages(
+                    read,
+                    filters=filters,
+                    policy=transport.account.policy,
+                    page_size=page_size,
+                    limit=limit,
+                    require_complete=require_complete,
                 )
             )
+        report.requests = transport.requests - before
+        return report
 
     def list_datasets(
         self,

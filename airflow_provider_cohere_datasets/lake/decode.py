@@ -68,8 +68,6 @@ class Decoder:
         self.include_samples = include_samples
         self.keep_raw = keep_raw
         self.on_bad_row = on_bad_row
-        #: Answers that came, readable or not.
-        self.answers = 0
         #: Whether an answer came without the list.
         self.listless = False
         self._nameless: set[int] = set()
@@ -85,7 +83,6 @@ class Decoder:
         :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
         :raises CohereBadRowError: if a row has no id and ``on_bad_row`` is ``fail``.
         """
-        self.answers += 1
         body = reply.body.removeprefix(codecs.BOM_UTF8)
         problems: dict[int, list[str]] = {}
         rows = read_fast(body)

@@ -97,7 +97,7 @@ class Export:
         self._if_empty = if_empty
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
-        self._rows = self._pages = self._bad_rows = 0
+        self._rows = self._pages = self._requests = self._bad_rows = 0
         self._newest: int | None = None
         self._stopped = False
         self._interruptible: int | None = None
@@ -155,6 +155,7 @@ class Export:
         except BaseException:
             writer.stop()
             raise
+        self._requests = report.requests
         self._bad_rows += self._decoder.rows_without_id
         for note in report.notes:
             self._log.warning(note)
@@ -225,7 +226,7 @@ class Export:
             "bytes": stream.size,
             "sha256": stream.sha256,
             "pages": self._pages,
-            "requests": self._decoder.answers,
+            "requests": self._requests,
             "filters": {name: value[:_MAX_TEXT] for name, value in filters.items()},
             "schema_version": SCHEMA_VERSION,
             "bad_rows": self._bad_rows,

@@ -16,6 +16,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.transport.ahead import Ahead
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
 from airflow_provider_cohere_datasets.transport.multipart import multipart
 
@@ -49,6 +50,9 @@ class BlockingTransport:
         self.account = account
         self._sleep = sleep
         self._clock = clock
+        #: Requests that were sent.
+        self.requests = 0
+        self._counting = threading.Lock()
         self._session = _Session()
         self._session.headers.clear()
         self._session.auth = _Bearer(account.api_key)
@@ -80,6 +84,7 @@ class BlockingTransport:
     def stream(self, flow: Generator[Call | Pause | P, Outcome, T]) -> Generator[P, None, T]:
         """Run a flow and yield what it hands on."""
         outcome: Outcome = None
+        ahead = Ahead(self.send)
         with contextlib.closing(flow):
             while True:
                 try:
@@ -89,7 +94,7 @@ class BlockingTransport:
                     return result
                 outcome = None
                 if isinstance(step, Call):
-                    outcome = self.send(step)
+                    outcome = ahead.send(step)
                 elif isinstance(step, Pause):
                     outcome = self._pause(step.seconds)
                 else:
@@ -105,6 +110,8 @@ class BlockingTransport:
 
         :raises CohereInputError: if a file cannot be opened.
         """
+        with self._counting:
+            self.requests += 1
         policy = self.account.policy
         deadline = policy.upload_timeout if call.uploads else policy.total_timeout
         started = time.monotonic()

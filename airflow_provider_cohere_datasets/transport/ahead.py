@@ -1,0 +1,56 @@
+"""Requests that are sent before they are asked for, while the answers before them are awaited and read."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_cohere_datasets.core.calls import Call, Reply, TransportFailure
+
+#: Requests that are under way beside the one that is awaited, those that nobody wants any more included.
+_MOST = 2
+
+
+class Ahead:
+    """Sends what a flow will probably ask for next, each request in a thread of its own.
+
+    :param send: sends a call; must be usable from several threads at once.
+    """
+
+    def __init__(self, send: Callable[[Call], Reply | TransportFailure]) -> None:
+        self._send = send
+        self._flights: list[_Flight] = []
+
+    def send(self, call: Call) -> Reply | TransportFailure:
+        """Return the outcome of a call, which may have been sent already, and send the one that it announces.
+
+        An answer that is not asked for after all is thrown away.
+        """
+        wanted = next((flight for flight in self._flights if flight.call == call), None)
+        self._flights = [f for f in self._flights if f is not wanted and (f.is_alive() or f.call == call.ahead)]
+        if call.ahead is not None and len(self._flights) < _MOST and all(f.call != call.ahead for f in self._flights):
+            flight = _Flight(self._send, call.ahead)
+            flight.start()
+            self._flights.append(flight)
+        if wanted is not None:
+            wanted.join()
+            if wanted.outcome is not None:
+                return wanted.outcome
+        return self._send(call)
+
+
+class _Flight(threading.Thread):
+    """One request under way."""
+
+    def __init__(self, send: Callable[[Call], Reply | TransportFailure], call: Call) -> None:
+        # A daemon, so that a task that ends does not wait for an answer that nobody wants.
+        super().__init__(name="page-ahead", daemon=True)
+        self._send = send
+        self.call = call
+        self.outcome: Reply | TransportFailure | None = None
+
+    def run(self) -> None:
+        self.outcome = self._send(self.call)

@@ -1,0 +1,118 @@
+"""Pages that are sent for ahead: quicker, and never another result."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_cohere_datasets.core import paging
+from airflow_provider_cohere_datasets.core.calls import Call, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.dataset_page import read_page
+from airflow_provider_cohere_datasets.core.filters import ListFilters
+from airflow_provider_cohere_datasets.core.paging import list_pages
+from airflow_provider_cohere_datasets.transport.ahead import Ahead
+from tests.adversary import Churn, CutBody, Listing, error, make_datasets, per_minute
+from tests.adversary.spoil import Fault, Through
+from tests.core.paging_tools import POLICY, Lister
+
+ROWS = make_datasets(2000)
+IDS = {row["id"] for row in ROWS}
+
+
+@pytest.fixture
+def lister(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lister]:
+    monkeypatch.setattr(paging, "_LONG", 0)
+    with Lister() as one:
+        yield one
+
+
+def test_two_pages_are_under_way_at_once(lister: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first pages, requests are sent in pairs that wait for each other; alone they would wait in vain."""
+    together, sent, plain = threading.Barrier(2), [0], lister.transport.send
+    met = []
+
+    def send(each: Call) -> Reply | TransportFailure:
+        sent[0] += 1
+        if each.ahead is not None or threading.current_thread() is not threading.main_thread():
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(5)
+                met.append(each)
+        return plain(each)
+
+    monkeypatch.setattr(lister.transport, "send", send)
+    lister.server.reset(ROWS[:800], Listing(cap=100))
+    stream = lister.transport.stream(list_pages(read_page, filters=ListFilters(), policy=POLICY))
+    for _ in range(6):
+        next(stream)
+    assert len(met) == 2
+    stream.close()
+
+
+def test_only_one_request_is_wasted_at_the_end(lister: Lister) -> None:
+    reading = lister.read(ROWS, Listing(cap=100))
+    assert set(reading.ids) == IDS
+    assert lister.requests - reading.report.pages <= 1
+
+
+def test_short_list_costs_no_request_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lister() as lister:
+        reading = lister.read(ROWS, Listing(cap=100))
+        assert lister.requests == reading.report.pages
+
+
+def test_nothing_is_sent_for_beyond_the_limit(lister: Lister) -> None:
+    reading = lister.read(ROWS, Listing(cap=100), limit=1000)
+    assert len(reading.ids) == 1000
+    assert lister.requests == reading.report.pages
+
+
+@pytest.mark.parametrize("fault", [error(503), per_minute(), CutBody()])
+def test_page_that_fails_is_asked_for_again(lister: Lister, fault: Fault) -> None:
+    lister.server.reset(ROWS, Listing(cap=100))
+    lister.server.script("GET", "/v1/datasets", [Through(), Through(), fault] * 8)
+    reading = lister.read_again()
+    assert set(reading.ids) == IDS
+    assert len(reading.ids) == len(IDS)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_row_is_lost_while_rows_come_and_go(lister: Lister, seed: int) -> None:
+    listing = Listing(cap=100, between=Churn(random.Random(seed), inserts_per_request=2, deletes_per_request=2))
+    reading = lister.read(ROWS, listing)
+    assert not lister.server.model.survivors() - set(reading.ids)
+    assert len(reading.ids) == len(set(reading.ids))
+
+
+def call(number: int, ahead: Call | None = None) -> Call:
+    return Call("list", "GET", "/v1/datasets", (("offset", str(number)),), ahead=ahead)
+
+
+def reply_to(each: Call) -> Reply:
+    return Reply(each.target, 200)
+
+
+def test_wrong_guess_is_thrown_away() -> None:
+    ahead = Ahead(reply_to)
+    ahead.send(call(0, call(1)))
+    assert ahead.send(call(5)) == reply_to(call(5))
+    assert ahead.send(call(1)) == reply_to(call(1))
+
+
+def test_guesses_that_nobody_wants_do_not_pile_up() -> None:
+    hold, sent = threading.Event(), []
+
+    def send(each: Call) -> Reply | TransportFailure:
+        sent.append(each)
+        if threading.current_thread() is not threading.main_thread():
+            hold.wait(10)
+        return reply_to(each)
+
+    ahead = Ahead(send)
+    for number in range(0, 20, 2):
+        ahead.send(call(number, call(number + 1)))
+    assert len(sent) == 10 + 2
+    hold.set()
