@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 PartUrls = Literal["strip", "drop", "keep"]
 #: The fields that hold signed storage URLs. Only the query string is secret.
 URL_FIELDS = ("url", "original_url")
+#: A URL with a query in a text of Cohere's; it may be signed as well.
+QUERY = r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*"
 
 
 def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) -> pa.StructArray:
     """Return rows as they may land: defaults filled in, URLs and samples treated as asked.
 
     :param rows: datasets, none of them null.
-    :param part_urls: ``strip`` removes the signature from part URLs, ``drop`` the whole URL, ``keep`` nothing.
+    :param part_urls: ``strip`` removes the signature from part URLs, ``drop`` the whole URL, ``keep`` nothing. Unless
+        they are kept, URLs in errors and warnings lose their query too.
     :param include_samples: if false, lists of sample rows are emptied; one that is null stays null.
     """
 
@@ -40,9 +43,17 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
         "validation_status": pc.fill_null(rows.field("validation_status"), "unknown"),
         "dataset_parts": _mapped(rows.field("dataset_parts"), part),
     }
+    if part_urls != "keep":
+        warnings = rows.field("validation_warnings")
+        changes["validation_error"] = _without_queries(rows.field("validation_error"))
+        changes["validation_warnings"] = _mapped(warnings, _without_queries)
     if not include_samples:
         changes["metrics"] = _without_label_samples(rows.field("metrics"))
     return _replaced(rows, changes)
+
+
+def _without_queries(texts: pa.StringArray) -> pa.StringArray:
+    return pc.replace_substring_regex(texts, QUERY, r"\1")
 
 
 def _without_label_samples(metrics: pa.StructArray) -> pa.StructArray:

@@ -12,9 +12,9 @@ import json
 import re
 from typing import Any
 
-from airflow_provider_cohere_datasets.lake.parts import URL_FIELDS, PartUrls
+from airflow_provider_cohere_datasets.lake.parts import QUERY, URL_FIELDS, PartUrls
 
-_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*")
+_QUERY = re.compile(QUERY)
 #: Fields with text of the user.
 _USERS = ("samples", "schema")
 

@@ -152,6 +152,14 @@ class BlockingTransport:
 
 
 class _Session(requests.Session):
+    _environment: dict[str, Any] | None = None
+
+    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the environment once: that takes as long as all the rest, and every request goes to the same origin."""
+        if self._environment is None:
+            self._environment = dict(super().merge_environment_settings(*args, **kwargs))
+        return dict(self._environment)
+
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Keep the place of a redirect from requests, which fails on one that is no URL even if not to go there."""
 

@@ -53,3 +53,14 @@ def test_samples_of_labels_are_samples_too() -> None:
     found = metrics[0]["finetune_dataset_metrics"]["classify_data_metrics"]["label_metrics"]
     assert [(label["label"], label["samples"]) for label in found] == [("l", []), ("m", None)]
     assert metrics[1] is None
+
+
+@pytest.mark.parametrize("option", ["strip", "drop", "keep"])
+def test_signatures_in_errors_and_warnings_are_stripped_too(option: Any) -> None:
+    url = SIGNED.split("\n")[0]
+    row = {"id": "a", "validation_error": f"cannot read {url}.", "validation_warnings": [f"<{url}> is odd?", "plain"]}
+    rows = decode([row, {"id": "b", "validation_warnings": []}, {"id": "c"}], part_urls=option).rows
+    found = [*rows.column("validation_error").to_pylist(), *rows.column("validation_warnings").to_pylist()]
+    short = url if option == "keep" else url.partition("?")[0]
+    error = f"cannot read {short}" + ("." if option == "keep" else "")
+    assert found == [error, None, None, [f"<{short}> is odd?", "plain"], [], None]
