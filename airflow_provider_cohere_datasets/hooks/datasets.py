@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -256,7 +257,9 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereInputError: for bad arguments or files, before any request.
         :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
         """
-        from airflow_provider_cohere_datasets.lake.source import upload_of
+        from airflow_provider_cohere_datasets.lake.source import uploads_of
+
+        stack = ExitStack()
 
         def build() -> Call:
             new = NewDataset.of(
@@ -269,12 +272,10 @@ class CohereDatasetsHook(BaseHook):
                 text_separator=text_separator,
                 csv_delimiter=csv_delimiter,
             )
-            uploads = [upload_of("data", data)]
-            if eval_data is not None and eval_data != "":
-                uploads.append(upload_of("eval_data", eval_data))
-            return calls.create_dataset(new.query(), uploads)
+            return calls.create_dataset(new.query(), stack.enter_context(uploads_of(data, eval_data)))
 
-        return self._exchange(build, calls.read_created)
+        with stack:  # What is converted is kept until it is sent.
+            return self._exchange(build, calls.read_created)
 
     def delete_dataset(self, dataset_id: str, *, ignore_missing: bool = True) -> bool:
         """Delete a dataset (``DELETE /v1/datasets/{id}``).

@@ -1,75 +1,176 @@
-"""What is uploaded: a file of the local disk or of an object store, opened as a stream."""
+"""What is uploaded: files of the local disk or of an object store, opened as streams, and tables made into such."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_cohere_datasets.core.calls import Upload
-from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 
 if TYPE_CHECKING:
-    from typing import IO
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import IO, Protocol, TypeAlias
+
+    from airflow_provider_cohere_datasets.lake.conversion import Rows
+
+    class ArrowTable(Protocol):
+        """A ``pyarrow.Table`` or ``RecordBatchReader``, a data frame of pandas or polars, and the like."""
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            """Return the rows by the Arrow PyCapsule interface."""
+
+    Source: TypeAlias = str | os.PathLike[str] | ObjectStoragePath | ArrowTable
 
 #: Formats by the ending of the file's name; Cohere tells them by it too.
 CONTENT_TYPES = {".csv": "text/csv", ".jsonl": "application/jsonl", ".txt": "text/plain"}
-#: A dataset may have 1.5 GB (Cohere's documentation).
+#: A file of this format is converted to JSON Lines.
+_PARQUET = ".parquet"
+#: A dataset may have 1.5 GB (Cohere's documentation), all its files together.
 MAX_BYTES = 1_500_000_000
 #: What the file system says of a path that will never do; anything else may pass.
 _HOPELESS = {errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM}
+#: Where storages tell the version of a file, the best first; not all tell one.
+_VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
-def upload_of(argument: str, source: str | os.PathLike[str] | ObjectStoragePath) -> Upload:
-    """Return a checked file as the part of an upload.
+@contextlib.contextmanager
+def uploads_of(data: Source, eval_data: Source | None = None) -> Iterator[tuple[Upload, ...]]:
+    """Yield the files of one dataset, checked, as the parts of its upload.
 
-    :param argument: the argument's name, which is also the name of the form field.
-    :param source: a local path, or the URL or path of an object store.
-    :raises CohereInputError: if it is missing, a folder, empty, too large (bytes) or of another format.
-    :raises CohereStorageError: if the storage fails; trying again may help.
+    ``.csv``, ``.jsonl`` and ``.txt`` are streamed as they are. ``.parquet`` and tables are converted to JSON Lines
+    (see :mod:`~airflow_provider_cohere_datasets.lake.conversion`) before this yields, a few rows at a time, in
+    temporary files that need up to 1.5 GB each where :mod:`tempfile` puts them. Those have no name, so they are gone
+    when the context ends, or when the process does, however that comes; until then the uploads can be opened.
+
+    :param data: a local path, the path or URL of an object store, or a table; a stream of batches is used up.
+    :param eval_data: the same for evaluation; ``None`` or an empty text if there is none.
+    :raises CohereInputError: if one is missing, a folder, empty, of another format or holds what JSON cannot; or if
+        all together have more than :data:`MAX_BYTES` bytes.
+    :raises CohereStorageError: if the storage fails, or there is no room to convert; trying again may help.
     """
+    sources = {"data": data}
+    if eval_data is not None and not (isinstance(eval_data, str) and eval_data == ""):
+        sources["eval_data"] = eval_data
+    with contextlib.ExitStack() as stack:
+        # All are checked before the first is converted, which may take minutes.
+        found = [_find(argument, source, stack) for argument, source in sources.items()]
+        uploads = tuple(make() for make in found)
+        total = sum(upload.size for upload in uploads)
+        if total > MAX_BYTES:
+            raise CohereInputError(
+                f"{' and '.join(sources)} have {total} bytes together; Cohere takes at most {MAX_BYTES}."
+            )
+        yield uploads
+
+
+def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[], Upload]:
+    """Check a source as far as that costs little; return what makes it a part of the upload."""
+    if hasattr(source, "__arrow_c_stream__"):
+        from airflow_provider_cohere_datasets.lake.conversion import table_rows
+
+        rows = table_rows(argument, source)
+        return lambda: _converted(argument, argument, rows, stack)
+
     path = _path_of(argument, source)
-    kind = CONTENT_TYPES.get(path.suffix.lower())
-    if kind is None:
-        raise CohereInputError(
-            f"{argument} {path.name!r} has an unsupported format: its name must end in {', '.join(CONTENT_TYPES)}."
-        )
-    _check(argument, path)
+    suffix = path.suffix.lower()
+    if suffix != _PARQUET and suffix not in CONTENT_TYPES:
+        endings = ", ".join((*CONTENT_TYPES, _PARQUET))
+        raise CohereInputError(f"{argument} {path.name!r} has an unsupported format: its name must end in {endings}.")
+    what = f"{argument} {str(path)!r}"
+    info = _check(what, path)
+    version = next((info[name] for name in _VERSIONS if info.get(name)), "")
+    fingerprint = _fingerprint(path, info["size"], version)
+    if suffix == _PARQUET:
+        from airflow_provider_cohere_datasets.lake.conversion import parquet_rows
+
+        with _reading(what):
+            # The parts of Parquet that are read next to each other are not next to each other in the file.
+            rows = parquet_rows(what, stack.enter_context(path.open("rb", cache_type="none")))
+        return lambda: _converted(argument, path.stem, rows, stack, fingerprint)
+    if info["size"] > MAX_BYTES:
+        raise CohereInputError(f"{what} has {info['size']} bytes; Cohere takes at most {MAX_BYTES}.")
 
     def open_file() -> IO[bytes]:
         stream: IO[bytes] = path.open("rb")
         return stream
 
-    return Upload(argument, path.name, open_file, kind)
+    return lambda: Upload(argument, path.name, open_file, CONTENT_TYPES[suffix], info["size"], fingerprint)
 
 
-def _check(argument: str, path: Any) -> None:
-    what = f"{argument} {str(path)!r}"
+def _converted(
+    argument: str, stem: str, rows: Rows, stack: contextlib.ExitStack, fingerprint: str | None = None
+) -> Upload:
+    from airflow_provider_cohere_datasets.lake.conversion import write_json_lines
+
     try:
-        folder = path.is_dir()
-        size = 0 if folder else path.stat().st_size
-        if size:  # What is empty may be a pipe, and opening that waits for a writer.
-            path.open("rb").close()
+        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+    except OSError as error:
+        raise CohereStorageError(f"{rows.what} cannot be converted in a temporary file: {error.strerror}.") from error
+    with _reading(rows.what):
+        digest = write_json_lines(rows, file, MAX_BYTES)
+
+    def open_file() -> IO[bytes]:
+        stream = os.fdopen(os.dup(file.fileno()), "rb")
+        stream.seek(0)  # All that are opened share one position.
+        return stream
+
+    return Upload(
+        argument,
+        f"{stem}.jsonl",
+        open_file,
+        CONTENT_TYPES[".jsonl"],
+        file.tell(),
+        fingerprint or _fingerprint(digest),
+    )
+
+
+def _fingerprint(*facts: object) -> str:
+    # A digest, because the URL of a file may hold credentials.
+    return hashlib.sha256(repr([str(fact) for fact in facts]).encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Raise what a storage raises as our own errors."""
+    try:
+        yield
+    except CohereDatasetsError:
+        raise
     except FileNotFoundError:
         raise CohereInputError(f"{what} does not exist.") from None
     except OSError as error:
         hopeless = error.errno in _HOPELESS or isinstance(error, PermissionError)
         kind = CohereInputError if hopeless else CohereStorageError
-        raise kind(f"{what} cannot be read: {error.strerror or error}.") from error
+        reason = " ".join(str(error.strerror or error).split()).rstrip(".")
+        raise kind(f"{what} cannot be read: {reason}.") from error
     except (ValueError, ImportError) as error:  # A path that cannot be one, or a storage without its library.
         raise CohereInputError(f"{what} cannot be read: {error}.") from error
+
+
+def _check(what: str, path: Any) -> Mapping[str, Any]:
+    """Return what the storage tells of a file that can be opened, its size and more."""
+    with _reading(what):
+        folder = path.is_dir()
+        info: Mapping[str, Any] = {"size": 0} if folder else path.stat()
+        size = info.get("size")
+        if size:  # What is empty may be a pipe, and opening that waits for a writer.
+            path.open("rb").close()
     if folder:
         raise CohereInputError(f"{what} is a folder, not a file.")
     if size is None:
         raise CohereInputError(f"{what} cannot be uploaded: its storage does not tell its size.")
     if size == 0:
         raise CohereInputError(f"{what} is empty.")
-    if size > MAX_BYTES:
-        raise CohereInputError(f"{what} has {size} bytes; Cohere takes at most {MAX_BYTES}.")
+    return info
 
 
 def _path_of(argument: str, source: Any) -> Any:

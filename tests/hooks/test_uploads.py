@@ -22,7 +22,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.emulator import Emulator
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
-from airflow_provider_cohere_datasets.lake.source import MAX_BYTES, upload_of
+from airflow_provider_cohere_datasets.lake.source import MAX_BYTES, uploads_of
 from tests.adversary import (
     AdversarialServer,
     Answer,
@@ -149,8 +149,8 @@ def test_files_that_cannot_be_uploaded_cost_no_request(server: AdversarialServer
         "missing.jsonl": "does not exist",
         "empty.jsonl": "is empty",
         "folder.jsonl": "is a folder",
-        "rows.parquet": "must end in .csv, .jsonl, .txt",
-        "rows": "must end in",
+        "rows.parquet": "is not a Parquet file",
+        "rows": "must end in .csv, .jsonl, .txt, .parquet",
         "loop.jsonl": "cannot be read",
         "pipe.jsonl": "is empty",
         "rows.jsonl/below.jsonl": "cannot be read",
@@ -212,7 +212,8 @@ def test_a_file_that_is_too_large_costs_no_request(server: AdversarialServer, tm
     assert "has 1500000001 bytes; Cohere takes at most 1500000000" in refused(data=large)
     assert server.requests == []
     os.truncate(large, MAX_BYTES)
-    assert upload_of("data", large).filename == "large.jsonl"
+    with uploads_of(large) as (upload,):
+        assert upload.size == MAX_BYTES
 
 
 def test_a_file_that_becomes_shorter_does_not_hang(server: AdversarialServer) -> None:
