@@ -124,10 +124,12 @@ Flow: TypeAlias = Generator[Call | Pause, Outcome, T]
 def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
     """Return a dataset id that can be one segment of a path.
 
-    :param dataset_id: what the user gave.
+    :param dataset_id: what the user gave: the id, or what an operator returned of one dataset, with the id in it.
     :param argument: the argument's name, for the error.
     :raises CohereInputError: for anything that cannot be the id of a dataset.
     """
+    if isinstance(dataset_id, Mapping) and "id" in dataset_id:
+        dataset_id = dataset_id["id"]
     if not isinstance(dataset_id, str):
         raise CohereInputError(f"{argument} must be a text, not {type(dataset_id).__name__}.")
     if not dataset_id.strip():
@@ -139,9 +141,9 @@ def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
     return dataset_id
 
 
-def _one(method: str, operation: str, dataset_id: str) -> Call:
-    path = f"/v1/datasets/{quote(checked_id(dataset_id), safe='')}"
-    return Call(operation, method, path, dataset_id=dataset_id)
+def _one(method: str, operation: str, dataset_id: object) -> Call:
+    checked = checked_id(dataset_id)
+    return Call(operation, method, f"/v1/datasets/{quote(checked, safe='')}", dataset_id=checked)
 
 
 def list_datasets(filters: ListFilters, *, limit: int, offset: int, ahead: Call | None = None) -> Call:

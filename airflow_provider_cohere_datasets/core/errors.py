@@ -28,6 +28,9 @@ __all__ = [
     "CohereTransportError",
     "CohereUnexpectedAnswerError",
     "CohereUploadUnknownError",
+    "CohereUploadUnsettledError",
+    "CohereUsageError",
+    "CohereValidationTimeoutError",
 ]
 
 
@@ -161,6 +164,12 @@ class CohereUploadUnknownError(CohereDatasetsError):
     """
 
 
+class CohereUploadUnsettledError(CohereUploadUnknownError):
+    """The same in an operator, whose next try looks for the dataset before it uploads again."""
+
+    permanent = False
+
+
 class CohereListingError(CohereDatasetsError):
     """The list of datasets could not be proved complete."""
 
@@ -179,8 +188,18 @@ class CohereDatasetSkippedError(CohereDatasetsError):
     """The validation of a dataset was skipped."""
 
 
+class CohereValidationTimeoutError(CohereDatasetsError):
+    """A dataset was not validated in time."""
+
+    permanent = False
+
+
 class CohereGateError(CohereDatasetsError):
     """A dataset does not meet the requirements of a gate."""
+
+
+class CohereUsageError(CohereDatasetsError):
+    """The organisation stores more than a task allows."""
 
 
 def error_from_details(details: Mapping[str, object]) -> CohereDatasetsError:

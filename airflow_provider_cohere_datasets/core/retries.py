@@ -154,14 +154,15 @@ def retry_after(headers: Mapping[str, str], received_at: float) -> float | None:
         value = headers.get(name, "").strip()
         if re.fullmatch(r"\d{1,12}(\.\d{0,9})?", value):
             return float(value) / unit
-    until = _http_date(headers.get("retry-after"))
+    until = http_date(headers.get("retry-after"))
     if until is None:
         return None
-    now = _http_date(headers.get("date"))
+    now = http_date(headers.get("date"))
     return max(0.0, until.timestamp() - (now.timestamp() if now else received_at))
 
 
-def _http_date(value: str | None) -> datetime | None:
+def http_date(value: str | None) -> datetime | None:
+    """Return the time in a header, ``None`` if there is none."""
     try:
         moment = parsedate_to_datetime(value) if value else None
     except (ValueError, OverflowError):

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_cohere_datasets.core import errors
+from airflow_provider_cohere_datasets.core import calls, errors
 from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Observation
@@ -19,7 +19,8 @@ from airflow_provider_cohere_datasets.core.looking import Observation
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from airflow_provider_cohere_datasets.core.looking import Looked
+    from airflow_provider_cohere_datasets.core.account import RequestPolicy
+    from airflow_provider_cohere_datasets.core.looking import Looked, Looker
 
 #: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
 EVENT_VERSION = 1
@@ -135,6 +136,19 @@ class WaitEvent:
         event = asdict(self)
         event["observations"] = list(event["observations"])
         return event
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return what a task that waited returns of each dataset, as small JSON."""
+        return [
+            {
+                "id": seen.id,
+                "status": seen.status,
+                "num_rows": seen.num_rows,
+                "size_bytes": seen.size_bytes,
+                "warnings": seen.warnings,
+            }
+            for seen in self.observations
+        ]
 
     @classmethod
     def from_json(cls, payload: object) -> WaitEvent:
@@ -324,6 +338,38 @@ class Watch:
         shown = " ".join(str(failure) for failure in list(self._failed.values())[:_MAX_LISTED])
         more = f" And {len(self._failed) - _MAX_LISTED} more." if len(self._failed) > _MAX_LISTED else ""
         return type(first)(f"{len(self._failed)} of {len(self._ids)} datasets are not ready: {shown}{more}")
+
+
+def wait_for(
+    watch: Watch, looker: Looker, policy: RequestPolicy, poll: PollPolicy, *, timeout: float
+) -> calls.Flow[WaitEvent]:
+    """Look until the wait is over or the time is up; the last look is made when it is.
+
+    :param watch: the state of the wait.
+    :param looker: what looks.
+    :param policy: tries and deadlines of each request.
+    :param poll: how often to look.
+    :param timeout: seconds; 0 or less makes one look.
+    """
+    started = yield from _clock()
+    while True:
+        try:
+            over = watch.see((yield from looker.look(watch.open_ids, policy)))
+        except errors.CohereDatasetsError as error:
+            over = watch.fail(error)
+        if over is not None:
+            return over
+        elapsed = (yield from _clock()) - started
+        if elapsed >= timeout:
+            return watch.timed_out()
+        yield calls.Pause(min(max(poll.delay(elapsed), watch.pause), timeout - elapsed))
+
+
+def _clock() -> calls.Flow[float]:
+    now = yield calls.Pause(0)
+    if not isinstance(now, float):
+        raise TypeError(f"a driver must answer a pause with the time, not {now!r:.60}")
+    return now
 
 
 def failure_of(observation: Observation, goal: Goal) -> errors.CohereDatasetsError | None:

@@ -39,3 +39,12 @@ class CohereDatasetsOperator(BaseOperator):
     def hook(self) -> CohereDatasetsHook:
         """The hook on the connection."""
         return CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
+
+
+def rendered_later(value: Any) -> bool:
+    """Return whether a value is a template, or the result of another task."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, list | tuple | set):
+        return any(rendered_later(item) for item in value)
+    return hasattr(value, "resolve")

@@ -1,32 +1,290 @@
-"""Deletes datasets."""
+"""Deletes datasets: one, several, or those that a filter finds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import nan
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
+from airflow_provider_cohere_datasets.core.calls import checked_id
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereDatasetNotFoundError,
+    CohereDatasetsError,
+    CohereInputError,
+    CohereInvalidRequestError,
+)
+from airflow_provider_cohere_datasets.core.filters import ListFilters, given
+from airflow_provider_cohere_datasets.core.paging import checked_count
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection
+from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
+from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
+
+#: How many datasets are deleted at once, unless the user allows more.
+DEFAULT_MAX_DELETIONS = 100
+
+_FILTERS = ("older_than", "dataset_type", "validation_status")
+_SELECTION = ("dataset_id", "dataset_ids", *_FILTERS)
+#: Permanent errors that are about one dataset, so that the others may still be deleted.
+_ITS_OWN = (CohereDatasetNotFoundError, CohereInvalidRequestError, CohereInputError)
+#: When so many datasets in a row failed in a way that may pass, the server is down: the others would fail as well.
+_FAILURES_IN_A_ROW = 5
+_SHOWN = 5
+_PROGRESS_SECONDS = 10.0
 
 
 class CohereDeleteDatasetOperator(CohereDatasetsOperator):
-    """Delete a dataset (``DELETE /v1/datasets/{id}``).
+    """Delete a dataset, or several (``DELETE /v1/datasets/{id}``).
 
-    :param dataset_id: its id.
-    :param ignore_missing: whether a dataset that is gone already counts as done.
-    :raises CohereInputError: if it cannot be an id, before any request.
-    :raises CohereDatasetNotFoundError: if it is gone and ``ignore_missing`` is false.
+    The datasets are given in exactly one way: as ``dataset_id``, as ``dataset_ids``, or by a filter that is made of
+    ``older_than``, ``dataset_type`` and ``validation_status``. What a filter finds is listed first, checked row by row
+    on the client, and deleted oldest first; a list that cannot be proved complete is a warning, and what is missing in
+    it stays for the next run.
+
+    Of several datasets, one that cannot be deleted does not keep the others: they are deleted, and then the task fails
+    with how many are left, so that its next try goes on with those. An error that would meet all of them, as a refused
+    key, ends it at once; so do five failures in a row that the server may recover from.
+
+    Numbers and ``dry_run`` may be texts, because templates render to text. Any other argument that renders to an empty
+    text is not set.
+
+    :param dataset_id: the dataset.
+    :param dataset_ids: several datasets, at most 1,000.
+    :param older_than: only datasets whose creation lies longer back than this, as a ``timedelta`` or in seconds,
+        measured when the task runs; Cohere deletes a dataset 30 days after its creation. A dataset without a creation
+        time is never deleted by it. 0 alone would delete everything, and is refused.
+    :param dataset_type: only datasets of this type.
+    :param validation_status: only datasets with this status.
+    :param max_deletions: datasets at the most, where several are given or found. If there are more, none is deleted.
+    :param dry_run: whether only to log and return what would be deleted. ``dataset_id`` and ``dataset_ids`` are asked
+        for, to see whether they exist.
+    :param ignore_missing: whether a dataset that is gone already counts as done. What a filter found and was gone
+        meanwhile always does.
+    :returns: ``deleted`` (the ids, the first 1,000 of them), ``count`` (how many), ``missing`` (how many were gone
+        already) and ``dry_run``; only of the try that succeeded.
+    :raises CohereInputError: for bad arguments, before any request; as soon as the DAG is read unless they are
+        templates. Also if there are more datasets than ``max_deletions``.
+    :raises CohereDatasetNotFoundError: if a dataset is gone and ``ignore_missing`` is false.
+    :raises CohereDatasetsError: if some could not be deleted: the first error of those that another try may cure, or
+        else the first.
     """
 
-    template_fields = (*CohereDatasetsOperator.template_fields, "dataset_id")
+    template_fields = (*CohereDatasetsOperator.template_fields, *_SELECTION, "max_deletions", "dry_run")
 
-    def __init__(self, *, dataset_id: str, ignore_missing: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        dataset_id: str | None = None,
+        dataset_ids: Sequence[str] | str | None = None,
+        older_than: timedelta | float | str | None = None,
+        dataset_type: str | None = None,
+        validation_status: str | None = None,
+        max_deletions: int | str = DEFAULT_MAX_DELETIONS,
+        dry_run: bool | str = False,
+        ignore_missing: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
+        self.dataset_ids = dataset_ids
+        self.older_than = older_than
+        self.dataset_type = dataset_type
+        self.validation_status = validation_status
+        self.max_deletions = max_deletions
+        # Hides a method of Airflow's that only logs templates, and that only Airflow 2 calls.
+        self.dry_run = dry_run  # type: ignore[assignment,method-assign]
         self.ignore_missing = ignore_missing
+        with airflow_errors():
+            self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
-    def execute(self, context: Context) -> None:
-        """Delete the dataset."""
-        deleted = self.hook.delete_dataset(self.dataset_id, ignore_missing=self.ignore_missing)
-        self.log.info("Dataset %s %s.", self.dataset_id, "is deleted" if deleted else "was gone already")
+    def _read(self, unknown: Sequence[str] = ()) -> _Order:
+        """Check the arguments, but for those whose values are not known yet."""
+
+        def known(name: str, default: Any = None) -> Any:
+            return default if name in unknown else getattr(self, name)
+
+        dataset_id, limit = known("dataset_id"), known("max_deletions")
+        order = _Order(
+            None if dataset_id in (None, "") else checked_id(dataset_id),
+            Selection.of({"dataset_ids": known("dataset_ids")}, unknown=_SELECTION).dataset_ids,
+            _age(known("older_than")),
+            ListFilters.of(dataset_type=known("dataset_type"), validation_status=known("validation_status")),
+            DEFAULT_MAX_DELETIONS if limit in (None, "") else checked_count("max_deletions", limit),
+            _flag("dry_run", known("dry_run", default=False)),
+        )
+        order.check(
+            perhaps_more=any(name in unknown for name in _SELECTION),
+            empty=[name for name in _SELECTION if known(name) == ""],
+        )
+        return order
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Delete the datasets, and return which."""
+        with airflow_errors():
+            order = self._read()
+        if order.filtered:
+            ids = self._found(order)
+        else:
+            ids = [order.dataset_id] if order.dataset_id is not None else list(order.dataset_ids or ())
+            if len(ids) > order.max_deletions:
+                self._refuse(f"{len(ids)} datasets are given", order)
+        deleted, missing = (ids, 0) if order.filtered and order.dry_run else self._delete(ids, order)
+        done = "would be deleted" if order.dry_run else "are deleted"
+        self.log.info("%d datasets %s, %d were gone already: %s", len(deleted), done, missing, deleted[:MAX_SELECTED])
+        return {
+            "deleted": deleted[:MAX_SELECTED],
+            "count": len(deleted),
+            "missing": missing,
+            "dry_run": order.dry_run,
+        }
+
+    def _found(self, order: _Order) -> list[str]:
+        """Return the ids of what the filter finds, oldest first."""
+        before = None if order.older_than is None else datetime.now(UTC) - order.older_than
+        # Enough to say how many there are in most cases, without reading a long list only to refuse it.
+        limit = max(order.max_deletions, MAX_SELECTED) + 1
+        listed = self.hook.list_datasets(
+            dataset_type=order.filters.dataset_type,
+            validation_status=order.filters.validation_status,
+            before=before,
+            limit=limit,
+            require_complete=False,
+        )
+        # The list keeps rows whose time cannot be read, so as not to lose them; here that would be the loss.
+        rows = [row for row in listed if before is None or (row.created_at is not None and row.created_at < before)]
+        if len(listed) == limit:
+            self._refuse(f"More than {limit - 1} datasets match", order)
+        if len(rows) > order.max_deletions:
+            self._refuse(f"{len(rows)} datasets match", order)
+        if len(rows) < len(listed):
+            self.log.warning("%d datasets stay, because their creation time is not known.", len(listed) - len(rows))
+        latest = datetime.max.replace(tzinfo=UTC)
+        return [row.id for row in sorted(rows, key=lambda row: row.created_at or latest)]
+
+    def _refuse(self, how_many: str, order: _Order) -> NoReturn:
+        message = f"{how_many}, more than max_deletions ({order.max_deletions}) allows, so none was deleted."
+        raise for_airflow(CohereInputError(message), self.conn_id)
+
+    def _delete(self, ids: Sequence[str], order: _Order) -> tuple[list[str], int]:
+        """Delete datasets; return the ids of those that there were, and how many were gone already."""
+        deleted: list[str] = []
+        failed: dict[str, CohereDatasetsError] = {}
+        missing = in_a_row = 0
+        self.hook.get_conn()  # A connection that is not usable is the fault of no dataset.
+        shown = monotonic()
+        for dataset_id in ids:
+            try:
+                if self._existed(dataset_id, order):
+                    deleted.append(dataset_id)
+                else:
+                    missing += 1
+            except CohereDatasetsError as error:
+                if order.dataset_id is not None:
+                    raise
+                self.log.warning("Dataset %r is not deleted: %s", dataset_id, error)
+                if error.permanent and not isinstance(error, _ITS_OWN):
+                    self.log.warning("Stopped after %d of %d datasets: %s", len(deleted), len(ids), deleted)
+                    raise
+                failed[dataset_id] = error
+                in_a_row = 0 if error.permanent else in_a_row + 1
+                if in_a_row == _FAILURES_IN_A_ROW:
+                    break
+            else:
+                in_a_row = 0
+            if monotonic() - shown >= _PROGRESS_SECONDS:
+                shown = monotonic()
+                self.log.info("%d of %d datasets done.", len(deleted) + missing + len(failed), len(ids))
+        if failed:
+            self.log.warning("%d of %d datasets were deleted: %s", len(deleted), len(ids), deleted)
+            raise _summary(failed, len(ids), left=len(ids) - len(deleted) - missing)
+        return deleted, missing
+
+    def _existed(self, dataset_id: str, order: _Order) -> bool:
+        """Delete a dataset, or only look at it; return whether there was one."""
+        ignore_missing = self.ignore_missing or order.filtered
+        if not order.dry_run:
+            return self.hook.delete_dataset(dataset_id, ignore_missing=ignore_missing)
+        try:
+            self.hook.get_dataset(dataset_id)
+        except CohereDatasetNotFoundError:
+            if not ignore_missing:
+                raise
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be deleted, and how."""
+
+    dataset_id: str | None
+    dataset_ids: tuple[str, ...] | None
+    older_than: timedelta | None
+    filters: ListFilters
+    max_deletions: int
+    dry_run: bool
+
+    @property
+    def filtered(self) -> bool:
+        """Whether a filter finds the datasets."""
+        return self.older_than is not None or self.filters != ListFilters()
+
+    def check(self, *, perhaps_more: bool, empty: Sequence[str]) -> None:
+        """Refuse what is given in no way, in several, or by a filter that finds everything.
+
+        :param perhaps_more: whether arguments that are not known yet may make it whole.
+        :param empty: arguments that rendered to an empty text.
+        """
+        ways = [name for name in ("dataset_id", "dataset_ids") if getattr(self, name) is not None]
+        ways += ["a filter"] * self.filtered
+        if len(ways) > 1 or not (ways or perhaps_more):
+            none = "".join(["none of them", *(f"; {name} is empty" for name in empty)])
+            raise CohereInputError(
+                f"Give either dataset_id, dataset_ids or a filter ({', '.join(_FILTERS)}), "
+                f"not {' and '.join(ways) or none}."
+            )
+        if self.older_than == timedelta(0) and self.filters == ListFilters() and not perhaps_more:
+            raise CohereInputError(
+                "older_than of 0 alone would delete every dataset: give a longer time, or another filter as well."
+            )
+
+
+def _summary(failed: dict[str, CohereDatasetsError], count: int, left: int) -> CohereDatasetsError:
+    """Return one error for all, which is permanent only if each of them is."""
+    worst = next((error for error in failed.values() if not error.permanent), next(iter(failed.values())))
+    ids = ", ".join(f"{dataset_id!r:.100}" for dataset_id in list(failed)[:_SHOWN])
+    more = ", …" if len(failed) > _SHOWN else ""
+    untried = f", and {left - len(failed)} were not tried" if left > len(failed) else ""
+    worst.message = (
+        f"{len(failed)} of {count} datasets could not be deleted ({ids}{more}){untried}; for example: {worst.message}"
+    )
+    return worst
+
+
+def _age(value: Any) -> timedelta | None:
+    if isinstance(value, str):
+        value = given("older_than", value)
+    if value is None:
+        return None
+    try:
+        # Durations of other libraries are timedeltas too.
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = nan
+    if isinstance(value, bool) or not 0 <= seconds < 1e9:
+        raise CohereInputError(f"older_than must be a duration, or a number of seconds, from 0 up, not {value!r:.40}.")
+    return timedelta(seconds=seconds)
+
+
+def _flag(name: str, value: Any) -> bool:
+    # Nothing else is taken for False: an empty text must not turn a dry run into a deletion.
+    flag = {"true": True, "false": False}.get(str(value).strip().lower())
+    if flag is None:
+        raise CohereInputError(f"{name} must be True or False, not {value!r:.40}.")
+    return flag

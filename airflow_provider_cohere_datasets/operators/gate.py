@@ -11,7 +11,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundEr
 from airflow_provider_cohere_datasets.core.gating import Findings, Requirements, Tolerance, check
 from airflow_provider_cohere_datasets.core.selection import FILTERS, MAX_SELECTED, Selection
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
-from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
+from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,7 +119,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
                 raise CohereInputError(f"on_violation must be 'fail' or 'skip', not {on_violation!r:.40}.")
             if not isinstance(allow_empty, bool):
                 raise CohereInputError(f"allow_empty must be True or False, not {allow_empty!r:.40}.")
-            self._read(unknown=[name for name in self.template_fields if _rendered_later(getattr(self, name))])
+            self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
     def _read(self, unknown: Sequence[str] = ()) -> tuple[Selection, Requirements, Tolerance]:
         """Check the arguments, but for those whose values are not known yet."""
@@ -177,12 +177,3 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         if self.on_violation == "skip":
             raise AirflowSkipException(message)
         raise for_airflow(CohereGateError(message, dataset_id=dataset_id), self.conn_id)
-
-
-def _rendered_later(value: Any) -> bool:
-    """Return whether a value is a template, or the result of another task."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if isinstance(value, list | tuple | set):
-        return any(_rendered_later(item) for item in value)
-    return hasattr(value, "resolve")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
 if TYPE_CHECKING:
@@ -11,29 +13,45 @@ if TYPE_CHECKING:
 
 #: More validation warnings do not belong into XCom; there may be one for each row.
 MAX_WARNINGS = 100
+#: Nor do more samples of a part, or more characters of one.
+MAX_SAMPLES, MAX_SAMPLE = 10, 1000
 
 
 class CohereGetDatasetOperator(CohereDatasetsOperator):
     """Return what is known of one dataset, as small JSON (``GET /v1/datasets/{id}``).
 
-    Samples and URLs are left out: the URLs are signed, so whoever reads them can download the data. Of the validation
-    warnings the first 100 are kept.
+    Samples and URLs are left out unless asked for. Of the validation warnings the first 100 are kept.
 
     :param dataset_id: its id.
+    :param include_samples: whether to return rows of the data too: the first 10 samples of each part, each cut after
+        1,000 characters. Whoever may read XComs can read them.
+    :param include_urls: whether to return the URLs of the parts too. They are signed, so for some 12 hours they are
+        secrets: whoever may read XComs can download the data, without an API key. XComs are stored as they are, and
+        Airflow masks nothing in them.
     :raises CohereInputError: if it cannot be an id, before any request.
     :raises CohereDatasetNotFoundError: if there is no such dataset.
     """
 
     template_fields = (*CohereDatasetsOperator.template_fields, "dataset_id")
 
-    def __init__(self, *, dataset_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, dataset_id: str, include_samples: bool = False, include_urls: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
+        self.include_samples = include_samples
+        self.include_urls = include_urls
+        for name in ("include_samples", "include_urls"):
+            # Any text, "False" too, would count as true and give the data away.
+            if not isinstance(getattr(self, name), bool):
+                with airflow_errors():
+                    raise CohereInputError(f"{name} must be True or False, not {getattr(self, name)!r:.40}.")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the dataset."""
         dataset = self.hook.get_dataset(self.dataset_id)
-        result: dict[str, Any] = _shareable(dataset.model_dump(mode="json", by_alias=True, exclude_none=True))
+        hidden = (() if self.include_samples else ("samples",)) + (() if self.include_urls else ("url", "urls"))
+        result: dict[str, Any] = _shareable(dataset.model_dump(mode="json", by_alias=True, exclude_none=True), hidden)
         warnings = result.get("validation_warnings", ())
         if len(warnings) > MAX_WARNINGS:
             more = len(warnings) - MAX_WARNINGS
@@ -41,11 +59,20 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
         return result
 
 
-def _shareable(value: Any) -> Any:
-    """Return JSON without rows of the data and without URLs, wherever they stand and also in fields new to us."""
+def _shareable(value: Any, hidden: tuple[str, ...]) -> Any:
+    """Return JSON without what is hidden, wherever it stands and also in fields new to us, and with few samples."""
     if isinstance(value, dict):
-        hidden = ("url", "urls", "samples")
-        return {name: _shareable(item) for name, item in value.items() if not name.lower().endswith(hidden)}
+        shared = {}
+        for name, item in value.items():
+            if not name.lower().endswith(hidden):
+                few = name.lower().endswith("samples") and isinstance(item, list)
+                shared[name] = _few(item) if few else _shareable(item, hidden)
+        return shared
     if isinstance(value, list):
-        return [_shareable(item) for item in value]
+        return [_shareable(item, hidden) for item in value]
     return value
+
+
+def _few(samples: list[Any]) -> list[str]:
+    texts = [sample if isinstance(sample, str) else str(sample) for sample in samples[:MAX_SAMPLES]]
+    return [text if len(text) <= MAX_SAMPLE else f"{text[:MAX_SAMPLE]}…" for text in texts]

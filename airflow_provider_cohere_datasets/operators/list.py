@@ -24,15 +24,17 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
 
     For a record of everything use
     :class:`~airflow_provider_cohere_datasets.transfers.parquet.CohereDatasetsToParquetOperator`; XCom is not the place
-    for thousands of rows.
+    for thousands of rows. No ids at all skip the tasks that are mapped over them.
 
     :param dataset_type: only this type.
     :param validation_status: only this status.
     :param before: only datasets created before this time; a time without a zone is UTC.
     :param after: only datasets created at or after this time.
     :param page_size: rows to ask for at a time.
-    :param limit: ids at the most. Without it, more than 1,000 ids are an error.
-    :raises CohereInputError: for bad arguments, before any request.
+    :param limit: ids at the most. Without it, more than 1,000 ids are an error. Airflow itself maps over 1,024 at the
+        most, unless ``[core] max_map_length`` says otherwise.
+    :raises CohereInputError: for bad arguments, before any request; also if more than 1,000 datasets match and no
+        limit is set, which is found without reading the rest of the list.
     :raises CohereListingError: if the list cannot be proved complete.
     """
 

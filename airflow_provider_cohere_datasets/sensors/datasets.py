@@ -274,16 +274,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
     def _result(self, over: WaitEvent) -> Any:
         if over.outcome == "error":
             raise for_airflow(error_from_details(over.error or {}), self.conn_id)
-        rows = [
-            {
-                "id": seen.id,
-                "status": seen.status,
-                "num_rows": seen.num_rows,
-                "size_bytes": seen.size_bytes,
-                "warnings": seen.warnings,
-            }
-            for seen in over.observations
-        ]
+        rows = over.results()
         return rows[0] if self.dataset_ids is None else rows
 
     def _timed_out(self) -> AirflowSensorTimeout:

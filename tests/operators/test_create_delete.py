@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStor
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetNotFoundError,
     CohereInputError,
+    CohereServerError,
     CohereUploadUnknownError,
 )
 from airflow_provider_cohere_datasets.core.models import Dataset
@@ -166,15 +167,17 @@ def test_an_upload_whose_answer_is_lost_is_not_repeated(server: AdversarialServe
     assert len(server.model.uploads) == server.count("POST") == 1
 
 
-def delete(dataset_id: str, **arguments: Any) -> None:
-    CohereDeleteDatasetOperator(task_id="delete", dataset_id=dataset_id, **arguments).execute({})
+def delete(dataset_id: str, **arguments: Any) -> dict[str, Any]:
+    result = CohereDeleteDatasetOperator(task_id="delete", dataset_id=dataset_id, **arguments).execute({})
+    assert json.loads(json.dumps(result)) == result
+    return result
 
 
 @pytest.mark.usefixtures("cohere_connection")
 def test_delete_and_delete_again(emulator: Emulator) -> None:
     doomed, kept = emulator.seed(2)
-    delete(doomed)
-    delete(doomed)
+    assert delete(doomed) == {"deleted": [doomed], "count": 1, "missing": 0, "dry_run": False}
+    assert delete(doomed) == {"deleted": [], "count": 0, "missing": 1, "dry_run": False}
     with pytest.raises(CohereDatasetNotFoundError, match=doomed) as caught:
         delete(doomed, ignore_missing=False)
     assert isinstance(caught.value, AirflowFailException)
@@ -184,9 +187,26 @@ def test_delete_and_delete_again(emulator: Emulator) -> None:
 def test_a_delete_whose_answer_is_lost_is_done(server: AdversarialServer) -> None:
     doomed = server.model.datasets[0]["id"]
     server.script("DELETE", None, [Lost(error(504))])
-    delete(doomed, ignore_missing=False)
+    assert delete(doomed, ignore_missing=False)["deleted"] == [doomed]
     assert server.model.deleted == [doomed]
     assert server.count() == 2
+
+
+def test_the_next_try_of_a_delete_whose_answer_was_lost_is_done(server: AdversarialServer) -> None:
+    doomed = server.model.datasets[0]["id"]
+    server.script("DELETE", None, [Lost(error(504))])
+    with pytest.raises(CohereServerError, match=doomed) as caught:
+        delete(doomed, request_policy={"max_tries": 1})
+    assert not isinstance(caught.value, AirflowFailException)
+    assert delete(doomed) == {"deleted": [], "count": 0, "missing": 1, "dry_run": False}
+
+
+@pytest.mark.parametrize("dataset_id", ["", " ", ".", "..", "usage", "None", "a\nb"])
+def test_what_cannot_be_an_id_costs_no_request(server: AdversarialServer, dataset_id: str) -> None:
+    with pytest.raises(CohereInputError, match="dataset_id") as caught:
+        delete(dataset_id)
+    assert isinstance(caught.value, AirflowFailException)
+    assert server.requests == []
 
 
 def test_a_delete_that_has_to_wait_is_still_missing_its_dataset(server: AdversarialServer) -> None:

@@ -12,6 +12,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetNotFoundError,
     CohereInputError,
     CohereListingError,
+    CohereUsageError,
 )
 from airflow_provider_cohere_datasets.emulator import Emulator
 from airflow_provider_cohere_datasets.operators.datasets import (
@@ -29,8 +30,8 @@ def listed(**arguments: Any) -> list[str]:
     return result
 
 
-def got(dataset_id: str) -> dict[str, Any]:
-    result = CohereGetDatasetOperator(task_id="get", dataset_id=dataset_id).execute({})
+def got(dataset_id: str, **arguments: Any) -> dict[str, Any]:
+    result = CohereGetDatasetOperator(task_id="get", dataset_id=dataset_id, **arguments).execute({})
     assert json.loads(json.dumps(result)) == result
     return result
 
@@ -89,6 +90,7 @@ def test_the_cap_does_not_read_the_rest(server: AdversarialServer) -> None:
     with pytest.raises(CohereInputError, match="More than 1000"):
         listed()
     assert len(server.model.served) < 1200
+    assert server.count() <= 15  # pages overlap
 
 
 @pytest.mark.parametrize(("limit", "count"), [(2, 2), ("2", 2), (" 2 ", 2), ("1200", 1100)])
@@ -152,6 +154,33 @@ def test_get_leaks_no_url_and_no_rows_of_the_data(server: AdversarialServer) -> 
     assert labels == [{"label": "spam", "total_examples": 3}]
 
 
+def test_get_returns_samples_and_urls_if_asked(server: AdversarialServer) -> None:
+    row = server.model.datasets[0]
+    (part,) = row["dataset_parts"]
+    (shown,) = got(row["id"], include_samples=True)["dataset_parts"]
+    assert shown["samples"] == part["samples"]
+    assert "url" not in shown
+    (shown,) = got(row["id"], include_urls=True)["dataset_parts"]
+    assert shown["url"] == part["url"]
+    assert "samples" not in shown
+
+
+def test_get_returns_few_samples_and_cuts_them(server: AdversarialServer) -> None:
+    part = {"id": "p", "samples": ["x" * 100_000, *["y"] * 50_000], "num_samples": 3}
+    row = make_dataset(1, dataset_parts=[part])
+    server.reset([row])
+    (shown,) = got(row["id"], include_samples=True)["dataset_parts"]
+    assert shown["samples"] == ["x" * 1000 + "…", *["y"] * 9]
+    assert shown["num_samples"] == 3
+
+
+@pytest.mark.parametrize("name", ["include_samples", "include_urls"])
+@pytest.mark.parametrize("value", ["False", "{{ params.urls }}", None, 1])
+def test_a_text_is_not_taken_for_a_yes(name: str, value: Any) -> None:
+    with pytest.raises(CohereInputError, match=f"{name} must be True or False"):
+        CohereGetDatasetOperator(task_id="get", dataset_id="a", **{name: value})
+
+
 def test_get_stays_small_however_many_warnings_there_are(server: AdversarialServer) -> None:
     row = make_dataset(1, validation_warnings=[f"row {number} is bad" for number in range(50_000)])
     server.reset([row])
@@ -169,9 +198,54 @@ def test_get_of_what_is_not_there(server: AdversarialServer) -> None:
     assert server.count() == 1
 
 
+def used(**arguments: Any) -> dict[str, Any]:
+    result = CohereGetDatasetUsageOperator(task_id="usage", **arguments).execute({})
+    assert json.loads(json.dumps(result)) == result
+    return result
+
+
 @pytest.mark.usefixtures("cohere_connection")
 def test_usage(emulator: Emulator) -> None:
-    usage = CohereGetDatasetUsageOperator(task_id="usage")
-    assert usage.execute({}) == {"organization_usage": 0}
-    emulator.seed(1, size_bytes=5_000_000_000)
-    assert usage.execute({}) == {"organization_usage": 5_000_000_000}
+    assert used() == {"organization_usage": 0, "quota": 10_000_000_000, "share": 0}
+    emulator.seed(1, size_bytes=1_234_490_000)
+    assert used(fail_above=1) == {"organization_usage": 1_234_490_000, "quota": 10_000_000_000, "share": 0.1234}
+    assert used(quota="2000000000", fail_above="") == {
+        "organization_usage": 1_234_490_000,
+        "quota": 2_000_000_000,
+        "share": 0.6172,
+    }
+
+
+@pytest.mark.parametrize("fail_above", [0.9, "0.9", " .9 "])
+def test_usage_above_a_share_fails_for_good(server: AdversarialServer, fail_above: Any) -> None:
+    server.model.organization_usage = 9_000_000_000
+    assert used(fail_above=fail_above)["share"] == 0.9
+    server.model.organization_usage += 1
+    with pytest.raises(CohereUsageError) as caught:
+        used(fail_above=fail_above)
+    assert isinstance(caught.value, AirflowFailException)
+    assert str(caught.value) == (
+        "The organisation stores 9000000001 of 10000000000 bytes, above the fail_above of 0.9. "
+        "(connection 'cohere_default')"
+    )
+    with pytest.raises(CohereUsageError):
+        used(quota=1, fail_above=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"fail_above": value} for value in (0, 0.0, 1.01, 90, -0.1, "9 GB", "nan", "None", True, [0.9])),
+        *({"quota": value} for value in (0, -1, 1e10, "10 GB", "None", True)),
+    ],
+)
+def test_bad_limits_cost_no_request(server: AdversarialServer, arguments: dict[str, Any]) -> None:
+    (name,) = arguments
+    with pytest.raises(CohereInputError, match=name) as caught:
+        CohereGetDatasetUsageOperator(task_id="usage", **arguments)
+    assert isinstance(caught.value, AirflowFailException)
+    operator = CohereGetDatasetUsageOperator(task_id="usage", **{name: "{{ value }}"})
+    operator.render_template_fields({"value": arguments[name]})  # type: ignore[typeddict-unknown-key]
+    with pytest.raises(CohereInputError, match=name):
+        operator.execute({})
+    assert server.requests == []
