@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.calls import Pause
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereUploadUnknownError
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereDatasetsError,
+    CohereUploadAmbiguousError,
+    CohereUploadUnknownError,
+)
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange, http_date
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
 _LOOKS = (0.0, 2.0, 5.0)
 #: Clocks that differ by more than this are beyond us; the list is not read further back.
 _FURTHEST = timedelta(days=1)
-#: Seconds by which a creation time may seem to lie before the upload: ``Date`` has whole seconds and comes late ...
-_SLACK = 3.0
-#: ... and where a server sends no ``Date``, clocks may differ.
+#: Seconds by which a creation time may seem to lie before the upload: not all clocks show the same ...
+_SLACK = 1.0
+#: ... and where a server sends no ``Date``, ours may differ from its.
 _SLACK_WITHOUT_DATE = 60.0
 _MAX_NAMED = 5
 
@@ -64,21 +68,34 @@ class Creation:
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
-def create(creation: Creation, policy: RequestPolicy, *, since: float, shared_name: bool = False) -> Flow[str]:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What tells the dataset that an upload made from others of its name.
+
+    :param since: seconds since 1970 when the upload began.
+    :param others: ids that are known to be other uploads.
+    :param shared_name: whether others may upload under the same name at the same time, so that a name proves nothing.
+    """
+
+    since: float
+    others: frozenset[str] = frozenset()
+    shared_name: bool = False
+
+
+def create(creation: Creation, policy: RequestPolicy, attempt: Attempt) -> Flow[str]:
     """Upload once and return the dataset's id, also if the answer was lost.
 
     :param creation: the dataset.
     :param policy: tries and deadlines.
-    :param since: seconds since 1970 when the upload begins.
-    :param shared_name: whether others may upload under the same name at the same time, so that a name proves nothing.
+    :param attempt: what tells it from others.
     :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
     """
     try:
         return (yield from exchange(creation.call, calls.read_created, policy))
     except CohereUploadUnknownError as unknown:
         try:
-            found = yield from find(creation, policy, since=since, shared_name=shared_name)
-        except CohereUploadUnknownError as error:
+            found = yield from find(creation, policy, attempt)
+        except CohereUploadAmbiguousError as error:
             raise error from unknown
         except CohereDatasetsError:
             raise unknown from unknown.__cause__
@@ -87,34 +104,33 @@ def create(creation: Creation, policy: RequestPolicy, *, since: float, shared_na
         return found
 
 
-def find(creation: Creation, policy: RequestPolicy, *, since: float, shared_name: bool = False) -> Flow[str | None]:
+def find(creation: Creation, policy: RequestPolicy, attempt: Attempt) -> Flow[str | None]:
     """Look for a dataset that an earlier upload may have created; ``None`` if there is none after 7 seconds.
 
     :param creation: what was to be created.
     :param policy: tries and deadlines of each request.
-    :param since: seconds since 1970 when the upload began.
-    :param shared_name: as for :func:`create`.
-    :raises CohereUploadUnknownError: if several datasets fit, or one whose name proves nothing.
+    :param attempt: what tells it from others.
+    :raises CohereUploadAmbiguousError: if several datasets fit, or one whose name proves nothing.
     """
     for pause in _LOOKS:
         if pause:
             yield Pause(pause)
-        found = yield from _candidates(creation.new, policy, since)
+        found = yield from _candidates(creation.new, policy, attempt)
         if len(found) > 1:
             # Before validation and for some types, this is the size of the file.
             found = [dataset for dataset in found if dataset.size_bytes == creation.size] or found
-        if len(found) == 1 and not shared_name:
+        if len(found) == 1 and not attempt.shared_name:
             return found[0].id
         if found:
             ids = ", ".join(repr(dataset.id) for dataset in found[:_MAX_NAMED])
-            raise CohereUploadUnknownError(
+            raise CohereUploadAmbiguousError(
                 f"Nobody can tell whether the upload of {creation.new.name!r} became one of the datasets {ids} of the "
                 "same name: delete what is not needed and clear the task; names that do not repeat avoid this."
             )
     return None
 
 
-def _candidates(new: NewDataset, policy: RequestPolicy, since: float) -> Flow[list[Dataset]]:
+def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flow[list[Dataset]]:
     """Return the datasets of the name and type that were created since then, by the server's clock."""
     from airflow_provider_cohere_datasets.core.dataset_page import read_page
 
@@ -126,7 +142,7 @@ def _candidates(new: NewDataset, policy: RequestPolicy, since: float) -> Flow[li
             ahead.append(date.timestamp() - reply.received_at)
         return read_page(call, reply)
 
-    begun = datetime.fromtimestamp(since, UTC)
+    begun = datetime.fromtimestamp(attempt.since, UTC)
     filters = ListFilters.of(dataset_type=new.dataset_type, after=begun - _FURTHEST)
     steps = list_pages(read, filters=filters, policy=policy, require_complete=False)
     found: list[Dataset] = []
@@ -140,6 +156,7 @@ def _candidates(new: NewDataset, policy: RequestPolicy, since: float) -> Flow[li
         if isinstance(step, calls.Call | Pause):
             outcome = yield step
         else:
-            found += [dataset for dataset in step.datasets if dataset.name == new.name]
-    earliest = begun + timedelta(seconds=min(ahead) - _SLACK if ahead else -_SLACK_WITHOUT_DATE)
+            found += [row for row in step.datasets if row.name == new.name and row.id not in attempt.others]
+    # ``Date`` has whole seconds and comes late, so the latest that it may be is nearest to the truth.
+    earliest = begun + timedelta(seconds=max(ahead) - _SLACK if ahead else -_SLACK_WITHOUT_DATE)
     return [dataset for dataset in found if dataset.created_at is None or dataset.created_at >= earliest]

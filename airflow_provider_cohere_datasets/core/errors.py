@@ -27,6 +27,7 @@ __all__ = [
     "CohereServerError",
     "CohereTransportError",
     "CohereUnexpectedAnswerError",
+    "CohereUploadAmbiguousError",
     "CohereUploadUnknownError",
     "CohereUploadUnsettledError",
     "CohereUsageError",
@@ -162,6 +163,10 @@ class CohereUploadUnknownError(CohereDatasetsError):
 
     It is permanent, because another try by Airflow would repeat the upload blindly and might make a second dataset.
     """
+
+
+class CohereUploadAmbiguousError(CohereUploadUnknownError):
+    """Several datasets may be what an upload became, or one whose name proves nothing: a person has to look."""
 
 
 class CohereUploadUnsettledError(CohereUploadUnknownError):

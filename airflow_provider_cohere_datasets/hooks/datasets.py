@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,28 +11,32 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.account import Account, RequestPolicy
+from airflow_provider_cohere_datasets.core.creation import Attempt, Creation, create
 from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
     CohereDatasetNotFoundError,
     CohereDatasetsError,
     CohereInputError,
+    CoherePermissionError,
+    CohereQuotaError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters
-from airflow_provider_cohere_datasets.core.new_dataset import NewDataset
+from airflow_provider_cohere_datasets.core.new_dataset import QUOTA, NewDataset
 from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
 from airflow_provider_cohere_datasets.hooks.deletion import deletion
-from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
+from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from airflow.providers.common.compat.sdk import Connection, ObjectStoragePath
+    from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_cohere_datasets.core.calls import Call, Flow, Reply
     from airflow_provider_cohere_datasets.core.models import Dataset
     from airflow_provider_cohere_datasets.core.paging import ListReport, Page
+    from airflow_provider_cohere_datasets.lake.source import Source
     from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
     from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 
@@ -155,6 +160,7 @@ class CohereDatasetsHook(BaseHook):
     ) -> Generator[P, None, ListReport]:
         """Yield the pages of the list, decoded by ``read``, and return how the reading went.
 
+        If ``read`` has a method ``prepare``, it gets each answer that came before it was asked for, in another thread.
         See :func:`airflow_provider_cohere_datasets.core.paging.list_pages` for the parameters and the errors.
         """
         transport = self.get_conn()
@@ -168,7 +174,8 @@ class CohereDatasetsHook(BaseHook):
                     page_size=page_size,
                     limit=limit,
                     require_complete=require_complete,
-                )
+                ),
+                getattr(read, "prepare", None),
             )
         report.requests = transport.requests - before
         return report
@@ -227,55 +234,84 @@ class CohereDatasetsHook(BaseHook):
         """Return the bytes that the organisation stores (``GET /v1/datasets/usage``); the quota is 10 GB."""
         return self._exchange(calls.get_usage, calls.read_usage)
 
-    def create_dataset(
+    @contextmanager
+    def creation(
         self,
         *,
         name: str,
         dataset_type: str,
-        data: str | os.PathLike[str] | ObjectStoragePath,
-        eval_data: str | os.PathLike[str] | ObjectStoragePath | None = None,
+        data: Source,
+        eval_data: Source | None = None,
         keep_original_file: bool | None = None,
         skip_malformed_input: bool | None = None,
         keep_fields: Sequence[str] | None = None,
         optional_fields: Sequence[str] | None = None,
         text_separator: str | None = None,
         csv_delimiter: str | None = None,
-    ) -> str:
-        """Upload a dataset and return its id (``POST /v1/datasets``). An upload is never sent twice.
+    ) -> Iterator[Creation]:
+        """Check a dataset that is to be created, and yield what can be sent until the context ends.
 
-        :param name: the name, under 50 characters; names may repeat.
-        :param dataset_type: the type, for example ``embed-input``.
-        :param data: a ``.jsonl``, ``.csv`` or ``.txt`` file: a local path or the URL of an object store. It is
-            streamed.
-        :param eval_data: a second file for evaluation.
-        :param keep_original_file: whether Cohere keeps the file as it was uploaded.
-        :param skip_malformed_input: whether rows that do not fit are dropped with a warning.
-        :param keep_fields: fields to keep beside the required ones.
-        :param optional_fields: the same for fields that may be missing.
-        :param text_separator: what separates the entries of a ``.txt`` file.
-        :param csv_delimiter: the one character that separates the columns of a ``.csv`` file.
-        :raises CohereInputError: for bad arguments or files, before any request.
-        :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
+        The parameters and the errors about input are those of :meth:`create_dataset`.
         """
         from airflow_provider_cohere_datasets.lake.source import uploads_of
 
-        stack = ExitStack()
+        with ExitStack() as stack:
+            with airflow_errors():
+                new = NewDataset.of(
+                    name=name,
+                    dataset_type=dataset_type,
+                    keep_original_file=keep_original_file,
+                    skip_malformed_input=skip_malformed_input,
+                    keep_fields=keep_fields,
+                    optional_fields=optional_fields,
+                    text_separator=text_separator,
+                    csv_delimiter=csv_delimiter,
+                )
+                uploads = stack.enter_context(uploads_of(data, eval_data))
+            yield Creation(new, uploads)
 
-        def build() -> Call:
-            new = NewDataset.of(
-                name=name,
-                dataset_type=dataset_type,
-                keep_original_file=keep_original_file,
-                skip_malformed_input=skip_malformed_input,
-                keep_fields=keep_fields,
-                optional_fields=optional_fields,
-                text_separator=text_separator,
-                csv_delimiter=csv_delimiter,
+    def create_dataset(
+        self, *, name: str, dataset_type: str, data: Source, eval_data: Source | None = None, **options: Any
+    ) -> str:
+        """Upload a dataset and return its id (``POST /v1/datasets``). An upload is never sent twice.
+
+        Where the answer is lost, the dataset is looked for in the list, by its name, type and time.
+
+        :param name: the name, under 50 characters; names may repeat.
+        :param dataset_type: the type, for example ``embed-input``.
+        :param data: a ``.jsonl``, ``.csv``, ``.txt`` or ``.parquet`` file: a local path or the URL of an object store;
+            or a table of pyarrow, pandas or polars. Files are streamed; Parquet and tables are converted to JSON Lines
+            first.
+        :param eval_data: the same for evaluation.
+        :param options: ``keep_original_file``, whether Cohere keeps the file as it was uploaded;
+            ``skip_malformed_input``, whether rows that do not fit are dropped with a warning; ``keep_fields``, fields
+            to keep beside the required ones; ``optional_fields``, the same for fields that may be missing;
+            ``text_separator``, what separates the entries of a ``.txt`` file; ``csv_delimiter``, the one character that
+            separates the columns of a ``.csv`` file.
+        :raises CohereInputError: for bad arguments or files, before any request.
+        :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
+        """
+        with self.creation(name=name, dataset_type=dataset_type, data=data, eval_data=eval_data, **options) as new:
+            return self.run(create(new, self.get_conn().account.policy, Attempt(time.time())))
+
+    def check_room(self, size: int) -> None:
+        """Check that the organisation has room for an upload (``GET /v1/datasets/usage``).
+
+        :param size: bytes.
+        :raises CohereInputError: if there is less left of the 10 GB.
+        """
+        try:
+            usage = self.get_usage()
+        except (CohereAuthenticationError, CoherePermissionError, CohereQuotaError):
+            raise  # The upload would end so too.
+        except CohereDatasetsError as error:
+            self.log.warning("It is not known how much the organisation stores: %s", error)
+            return
+        if usage + size > QUOTA:
+            message = (
+                f"The upload has {size} bytes, but only {max(0, QUOTA - usage)} are left of the {QUOTA} bytes that"
             )
-            return calls.create_dataset(new.query(), stack.enter_context(uploads_of(data, eval_data)))
-
-        with stack:  # What is converted is kept until it is sent.
-            return self._exchange(build, calls.read_created)
+            raise for_airflow(CohereInputError(f"{message} the organisation may store."), self.conn_id)
 
     def delete_dataset(self, dataset_id: str, *, ignore_missing: bool = True) -> bool:
         """Delete a dataset (``DELETE /v1/datasets/{id}``).

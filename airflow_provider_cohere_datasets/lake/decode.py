@@ -43,6 +43,7 @@ _ANSWER = pj.ParseOptions(
 _OBJECT = re.compile(rb"[ \t\r\n]*\{")
 _FIRST = pa.scalar(datetime.min, pa.timestamp("us")).cast(TIME)
 _LAST = pa.scalar(datetime.max, pa.timestamp("us")).cast(TIME)
+_MOST_PREPARED = 4
 #: Longer numbers are far beyond 64 bits, and slow to read.
 _MAX_DIGITS = 40
 
@@ -71,11 +72,19 @@ class Decoder:
         #: Whether an answer came without the list.
         self.listless = False
         self._nameless: set[int] = set()
+        self._prepared: dict[int, tuple[Reply, pa.StructArray | None]] = {}
 
     @property
     def rows_without_id(self) -> int:
         """Rows that had to be left out, because without an id nobody can tell whether they were read before."""
         return len(self._nameless)
+
+    def prepare(self, reply: Reply) -> None:
+        """Do what takes longest with an answer before it is asked for; may run in another thread."""
+        rows = read_fast(reply.body.removeprefix(codecs.BOM_UTF8))
+        while len(self._prepared) >= _MOST_PREPARED:  # Answers that nobody asked for after all.
+            self._prepared.pop(next(iter(self._prepared)))
+        self._prepared[id(reply)] = (reply, rows)
 
     def __call__(self, call: Call, reply: Reply) -> DecodedPage:
         """Decode one answer.
@@ -85,7 +94,9 @@ class Decoder:
         """
         body = reply.body.removeprefix(codecs.BOM_UTF8)
         problems: dict[int, list[str]] = {}
-        rows = read_fast(body)
+        prepared, rows = self._prepared.pop(id(reply), (None, None))
+        if prepared is not reply:
+            rows = read_fast(body)
         if rows is None:
             rows = self._read_slowly(call, reply, body, problems)
         rows = shaped(rows, part_urls=self.part_urls, include_samples=self.include_samples)

@@ -1,34 +1,95 @@
-"""Uploads a file as a new dataset."""
+"""Uploads a file as a new dataset, once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
+from airflow.providers.common.compat.sdk import Asset, conf
+
+from airflow_provider_cohere_datasets.core.creation import Attempt, create, find
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereDatasetFailedError,
+    CohereDatasetNotFoundError,
+    CohereDatasetsError,
+    CohereDatasetSkippedError,
+    CohereInputError,
+    CohereUploadAmbiguousError,
+    CohereUploadUnknownError,
+    CohereUploadUnsettledError,
+    CohereValidationTimeoutError,
+    error_from_details,
+)
+from airflow_provider_cohere_datasets.core.looking import Looker
+from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES
+from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, wait_for
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
+from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
+from airflow_provider_cohere_datasets.operators.upload_memory import UploadMemory
+from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cohere_datasets.core.creation import Creation
+    from airflow_provider_cohere_datasets.lake.source import Source
+
+#: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
+_MARGIN = 60
+
 
 class CohereCreateDatasetOperator(CohereDatasetsOperator):
-    """Upload a file as a new dataset (``POST /v1/datasets``) and return its id.
+    """Upload a file as a new dataset (``POST /v1/datasets``), once, and wait for its validation on request.
 
-    The file is streamed. An upload is never sent twice; where nobody can tell whether it arrived, the task fails.
+    The file is streamed. One task instance makes one dataset of the same data, whatever happens to its worker: on
+    Airflow 3.3 the task's state store holds the id, so a retry adopts the dataset instead of uploading again. Where a
+    try ended before the id was known, and always below 3.3, the next try looks in the list for a dataset of the same
+    name and type that was created since, and uploads only if there is none. Several tasks that upload under one name
+    at the same time cannot be told apart that way: give them different names, or set ``unique_name``; otherwise such a
+    doubt fails the task for good and says so.
 
-    :param name: the name, under 50 characters; names may repeat.
-    :param dataset_type: the type, for example ``embed-input``.
-    :param data: a ``.jsonl``, ``.csv`` or ``.txt`` file: a local path or the URL of an object store.
-    :param eval_data: a second file for evaluation.
+    When a user clears the task, it uploads anew, unless ``reuse_on_clear`` is set.
+
+    Returns (XCom, and the ``extra`` of the event of every asset in ``outlets``): id, name, dataset_type, bytes that
+    were sent, and whether the dataset was adopted from an earlier try; after waiting also status, num_rows, size_bytes
+    and warnings. Other operators and the sensor take this for a ``dataset_id``.
+
+    :param name: the name, under 50 characters; names may repeat. (templated)
+    :param dataset_type: the type, for example ``embed-input``. (templated)
+    :param data: a ``.jsonl``, ``.csv``, ``.txt`` or ``.parquet`` file: a local path or the URL of an object store; or
+        a table of pyarrow, pandas or polars. Parquet and tables are converted to JSON Lines. (templated)
+    :param eval_data: the same for evaluation. (templated)
     :param keep_original_file: whether Cohere keeps the file as it was uploaded.
     :param skip_malformed_input: whether rows that do not fit are dropped with a warning.
-    :param keep_fields: fields to keep beside the required ones.
-    :param optional_fields: the same for fields that may be missing.
+    :param keep_fields: fields to keep beside the required ones. (templated)
+    :param optional_fields: the same for fields that may be missing. (templated)
     :param text_separator: what separates the entries of a ``.txt`` file.
     :param csv_delimiter: the one character that separates the columns of a ``.csv`` file.
-    :raises CohereInputError: for bad arguments or files, before any request.
-    :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
+    :param check_usage: whether to ask first how much the organisation stores, and not to upload what exceeds its
+        10 GB.
+    :param unique_name: whether to append ``-`` and 8 hexadecimal digits to the name that depend on the task instance
+        alone, so that a retry finds its dataset by its name.
+    :param reuse_on_clear: whether a task that a user cleared adopts the dataset of its earlier run, if the data is the
+        same (Airflow 3.3; later versions may forget it).
+    :param wait_for_validation: whether to wait until Cohere has validated the dataset, as the sensor does.
+    :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``.
+    :param poke_interval: seconds between two looks.
+    :param validation_timeout: seconds to wait for the validation at the most. A retry goes on waiting for the same
+        dataset.
+    :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
+    :param delete_on_failure: whether to delete the dataset if its validation failed or was skipped.
+    :param delete_on_kill: whether to delete the dataset if the task is killed, marked or cleared while it waits; while
+        it is deferred that takes Airflow 3.3.
+    :raises CohereInputError: for bad arguments or files, before anything is sent.
+    :raises CohereUploadUnsettledError: if nobody can tell whether the dataset was created; the next try looks.
+    :raises CohereUploadAmbiguousError: if several datasets may be the one, or its name proves nothing.
+    :raises CohereDatasetFailedError: if the validation failed.
+    :raises CohereDatasetSkippedError: if it was skipped, and that is not a success.
+    :raises CohereValidationTimeoutError: if it takes longer than ``validation_timeout``.
     """
 
     template_fields = (
@@ -46,14 +107,24 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         *,
         name: str,
         dataset_type: str,
-        data: str,
-        eval_data: str | None = None,
+        data: Source,
+        eval_data: Source | None = None,
         keep_original_file: bool | None = None,
         skip_malformed_input: bool | None = None,
         keep_fields: Sequence[str] | None = None,
         optional_fields: Sequence[str] | None = None,
         text_separator: str | None = None,
         csv_delimiter: str | None = None,
+        check_usage: bool = True,
+        unique_name: bool = False,
+        reuse_on_clear: bool = False,
+        wait_for_validation: bool = False,
+        deferrable: bool | None = None,
+        poke_interval: float | timedelta = 30.0,
+        validation_timeout: float | timedelta = 24 * 3600.0,
+        skipped_as: Literal["fail", "success"] = "fail",
+        delete_on_failure: bool = False,
+        delete_on_kill: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,11 +138,37 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self.optional_fields = optional_fields
         self.text_separator = text_separator
         self.csv_delimiter = csv_delimiter
+        self.check_usage = check_usage
+        self.unique_name = unique_name
+        self.reuse_on_clear = reuse_on_clear
+        self.wait_for_validation = wait_for_validation
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+        self.poke_interval = _seconds(poke_interval)
+        self.validation_timeout = _seconds(validation_timeout)
+        self.skipped_as = skipped_as
+        self.delete_on_failure = delete_on_failure
+        self.delete_on_kill = delete_on_kill
+        self._name_as_written = name
+        self._dataset_id: str | None = None
+        with airflow_errors():
+            if skipped_as not in {"fail", "success"}:
+                raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
+            self._poll_policy()
+            PollPolicy(interval=self.validation_timeout)
 
-    def execute(self, context: Context) -> str:
-        """Upload and return the id."""
-        dataset_id = self.hook.create_dataset(
-            name=self.name,
+    def _poll_policy(self) -> PollPolicy:
+        return PollPolicy(interval=self.poke_interval)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Upload or adopt, wait if asked to, and tell the assets in ``outlets``."""
+        memory = UploadMemory(context, retries=self.retries or 0, reuse_on_clear=self.reuse_on_clear)
+        name = f"{self.name}-{memory.token}" if self.unique_name and self.name else self.name
+        if self.dataset_type and self.dataset_type not in DATASET_TYPES:
+            self.log.warning("The dataset type %r is not documented; Cohere may refuse it.", self.dataset_type)
+        with self.hook.creation(
+            name=name,
             dataset_type=self.dataset_type,
             data=self.data,
             eval_data=self.eval_data,
@@ -81,6 +178,160 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             optional_fields=self.optional_fields,
             text_separator=self.text_separator,
             csv_delimiter=self.csv_delimiter,
-        )
-        self.log.info("Created dataset %s from %s.", dataset_id, self.data)
+        ) as creation:
+            earlier = memory.recall(creation.fingerprint)
+            # What an earlier try sent may still turn up, so the time from which on a dataset may be ours does not move.
+            attempt = Attempt(
+                time.time() if earlier is None else earlier.since,
+                frozenset(memory.others),
+                self._name_is_shared(context),
+            )
+            adopted = None if earlier is None else self._adopted(creation, earlier.dataset_id, attempt)
+            if adopted is None:
+                memory.sending(creation.fingerprint, attempt.since)
+            self._dataset_id = adopted or self._upload(creation, attempt)
+        memory.created(creation.fingerprint, self._dataset_id)
+        result = {
+            "id": self._dataset_id,
+            "name": creation.new.name,
+            "dataset_type": creation.new.dataset_type,
+            "bytes": creation.size,
+            "adopted": adopted is not None,
+        }
+        if self.wait_for_validation:
+            result |= self._wait(self._dataset_id, created=result)
+        return self._done(result, context)
+
+    def _adopted(self, creation: Creation, dataset_id: str | None, attempt: Attempt) -> str | None:
+        """Return the id of the dataset that an earlier try made, if it made one that is still there."""
+        if dataset_id is None:
+            dataset_id = self.hook.run(find(creation, self.hook.get_conn().account.policy, attempt))
+        else:
+            try:
+                self.hook.get_dataset(dataset_id)
+            except CohereDatasetNotFoundError:
+                self.log.warning("Dataset %s of an earlier try is gone; uploading again.", dataset_id)
+                return None
+        if dataset_id is not None:
+            self.log.info("Dataset %s is from an earlier try of this task; nothing is uploaded.", dataset_id)
         return dataset_id
+
+    def _upload(self, creation: Creation, attempt: Attempt) -> str:
+        if self.check_usage:
+            self.hook.check_room(creation.size)
+        try:
+            dataset_id = self.hook.run(create(creation, self.hook.get_conn().account.policy, attempt))
+        except CohereUploadAmbiguousError:
+            raise
+        except CohereUploadUnknownError as error:
+            unsettled = CohereUploadUnsettledError(f"{error.message} The next try looks for it before it sends again.")
+            unsettled.__dict__.update({**error.__dict__, "message": unsettled.message})
+            raise for_airflow(unsettled, self.conn_id) from error
+        self.log.info("Created dataset %s from %s.", dataset_id, getattr(self.data, "shape", self.data))
+        return dataset_id
+
+    def _name_is_shared(self, context: Context) -> bool:
+        """Return whether the mapped instances of this task all upload under one name."""
+        ti, dag = context.get("ti"), context.get("dag")
+        if self.unique_name or dag is None or getattr(ti, "map_index", -1) < 0:
+            return False
+        # Where only the task is mapped, the DAG knows which arguments differ; in a mapped group, only templates do.
+        mapped = getattr(dag.get_task(self.task_id), "partial_kwargs", None)
+        written = self._name_as_written if mapped is None else mapped.get("name")
+        return isinstance(written, str) and not rendered_later(written)
+
+    def _wait(self, dataset_id: str, created: dict[str, Any]) -> dict[str, Any]:
+        """Wait for the validation, here or in the triggerer; the first look is always made here."""
+        started_at, looker = time.time(), Looker()
+        timeout = 0.0 if self.deferrable else self.validation_timeout
+        over, watch = self._look(dataset_id, looker, timeout)
+        if over.outcome == "timeout" and self.deferrable and self.validation_timeout > 0:
+            self.defer(
+                trigger=CohereDatasetValidationTrigger(
+                    dataset_id=dataset_id,
+                    conn_id=self.conn_id,
+                    skipped_as=self.skipped_as,
+                    poke_interval=self.poke_interval,
+                    timeout=self.validation_timeout,
+                    started_at=started_at,
+                    request_policy=dict(self.request_policy) if self.request_policy else None,
+                    memory={**watch.memory(), **looker.memory()},
+                    delete_on_kill=self.delete_on_kill,
+                ),
+                method_name="execute_complete",
+                kwargs={"created": created},
+                timeout=timedelta(seconds=self.validation_timeout + _MARGIN),
+            )
+        return self._validated(over, watch)
+
+    def _look(self, dataset_id: str, looker: Looker, timeout: float) -> tuple[WaitEvent, Watch]:
+        poll = self._poll_policy()
+        watch = Watch(
+            [dataset_id],
+            Goal(self.skipped_as),
+            max_failures=poll.max_failures,
+            tell=self.log.info,
+            warn=self.log.warning,
+        )
+        policy = self.hook.get_conn().account.policy
+        return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch
+
+    def execute_complete(
+        self, context: Context, event: object = None, created: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Take the trigger's event: return the result or raise what ended the wait.
+
+        :raises CohereEventError: for an event that is none of ours or of another version.
+        """
+        with airflow_errors(self.conn_id):
+            over = WaitEvent.from_json(event)
+        self._dataset_id = over.observations[0].id if over.observations else (created or {}).get("id")
+        watch = None
+        if over.outcome == "timeout" and self._dataset_id is not None:
+            # The last look is made when the time is up.
+            over, watch = self._look(self._dataset_id, Looker(), 0.0)
+        return self._done((created or {}) | self._validated(over, watch), context)
+
+    def _validated(self, over: WaitEvent, watch: Watch | None) -> dict[str, Any]:
+        if over.outcome == "ready":
+            return over.results()[0]
+        if over.outcome == "timeout":
+            raise for_airflow(
+                CohereValidationTimeoutError(
+                    f"Dataset {self._dataset_id!r} was not validated within {self.validation_timeout:g} s. "
+                    f"{watch.last_seen() if watch else ''}",
+                    dataset_id=self._dataset_id,
+                ),
+                self.conn_id,
+            )
+        error = error_from_details(over.error or {})
+        if self.delete_on_failure and isinstance(error, CohereDatasetFailedError | CohereDatasetSkippedError):
+            self._delete("its validation did not succeed")
+        raise for_airflow(error, self.conn_id)
+
+    def _delete(self, why: str) -> None:
+        """Delete the dataset that this task made; trouble with that must not hide why."""
+        if self._dataset_id is None:
+            return
+        try:
+            # A hook of its own, because the task may have been interrupted in the middle of a request.
+            CohereDatasetsHook(self.conn_id, request_policy=self.request_policy).delete_dataset(self._dataset_id)
+        except CohereDatasetsError as error:
+            self.log.warning("Dataset %s could not be deleted: %s", self._dataset_id, error)
+        else:
+            self.log.info("Dataset %s is deleted, because %s.", self._dataset_id, why)
+
+    def _done(self, result: dict[str, Any], context: Context) -> dict[str, Any]:
+        for outlet in self.outlets or ():
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = dict(result)
+        return result
+
+    def on_kill(self) -> None:
+        """Delete the dataset if that was asked for; an upload under way just breaks off."""
+        if self.delete_on_kill:
+            self._delete("the task was killed")
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else value

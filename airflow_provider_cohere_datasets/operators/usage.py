@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUsageError
 from airflow_provider_cohere_datasets.core.filters import given
+from airflow_provider_cohere_datasets.core.new_dataset import QUOTA
 from airflow_provider_cohere_datasets.core.paging import checked_count
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
-
-#: Bytes that an organisation may store, as Cohere's documentation has it.
-DEFAULT_QUOTA = 10_000_000_000
 
 
 class CohereGetDatasetUsageOperator(CohereDatasetsOperator):
@@ -34,9 +32,7 @@ class CohereGetDatasetUsageOperator(CohereDatasetsOperator):
 
     template_fields = (*CohereDatasetsOperator.template_fields, "quota", "fail_above")
 
-    def __init__(
-        self, *, quota: int | str = DEFAULT_QUOTA, fail_above: float | str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, quota: int | str = QUOTA, fail_above: float | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.quota = quota
         self.fail_above = fail_above
@@ -58,7 +54,7 @@ class CohereGetDatasetUsageOperator(CohereDatasetsOperator):
 
 
 def _quota(value: Any) -> int:
-    return DEFAULT_QUOTA if value is None or value == "" else checked_count("quota", value)
+    return QUOTA if value is None or value == "" else checked_count("quota", value)
 
 
 def _share(value: Any) -> float | None:

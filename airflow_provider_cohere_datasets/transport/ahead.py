@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from airflow_provider_cohere_datasets.core.calls import Reply
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_cohere_datasets.core.calls import Call, Reply, TransportFailure
+    from airflow_provider_cohere_datasets.core.calls import Call, TransportFailure
 
 #: Requests that are under way beside the one that is awaited, those that nobody wants any more included.
 _MOST = 2
@@ -18,10 +20,14 @@ class Ahead:
     """Sends what a flow will probably ask for next, each request in a thread of its own.
 
     :param send: sends a call; must be usable from several threads at once.
+    :param prepare: called with each answer that came ahead, in the request's thread.
     """
 
-    def __init__(self, send: Callable[[Call], Reply | TransportFailure]) -> None:
+    def __init__(
+        self, send: Callable[[Call], Reply | TransportFailure], prepare: Callable[[Reply], None] | None = None
+    ) -> None:
         self._send = send
+        self._prepare = prepare
         self._flights: list[_Flight] = []
 
     def send(self, call: Call) -> Reply | TransportFailure:
@@ -32,7 +38,7 @@ class Ahead:
         wanted = next((flight for flight in self._flights if flight.call == call), None)
         self._flights = [f for f in self._flights if f is not wanted and (f.is_alive() or f.call == call.ahead)]
         if call.ahead is not None and len(self._flights) < _MOST and all(f.call != call.ahead for f in self._flights):
-            flight = _Flight(self._send, call.ahead)
+            flight = _Flight(call.ahead, self._send, self._prepare)
             flight.start()
             self._flights.append(flight)
         if wanted is not None:
@@ -45,12 +51,18 @@ class Ahead:
 class _Flight(threading.Thread):
     """One request under way."""
 
-    def __init__(self, send: Callable[[Call], Reply | TransportFailure], call: Call) -> None:
+    def __init__(
+        self, call: Call, send: Callable[[Call], Reply | TransportFailure], prepare: Callable[[Reply], None] | None
+    ) -> None:
         # A daemon, so that a task that ends does not wait for an answer that nobody wants.
         super().__init__(name="page-ahead", daemon=True)
-        self._send = send
         self.call = call
+        self._send = send
+        self._prepare = prepare
         self.outcome: Reply | TransportFailure | None = None
 
     def run(self) -> None:
-        self.outcome = self._send(self.call)
+        outcome = self._send(self.call)
+        if self._prepare is not None and isinstance(outcome, Reply):
+            self._prepare(outcome)
+        self.outcome = outcome

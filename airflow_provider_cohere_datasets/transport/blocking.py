@@ -81,10 +81,16 @@ class BlockingTransport:
                 result: T = stop.value
                 return result
 
-    def stream(self, flow: Generator[Call | Pause | P, Outcome, T]) -> Generator[P, None, T]:
-        """Run a flow and yield what it hands on."""
+    def stream(
+        self, flow: Generator[Call | Pause | P, Outcome, T], prepare: Callable[[Reply], None] | None = None
+    ) -> Generator[P, None, T]:
+        """Run a flow and yield what it hands on.
+
+        :param flow: the flow.
+        :param prepare: called with each answer that came before it was asked for, in another thread.
+        """
         outcome: Outcome = None
-        ahead = Ahead(self.send)
+        ahead = Ahead(self.send, prepare)
         with contextlib.closing(flow):
             while True:
                 try:

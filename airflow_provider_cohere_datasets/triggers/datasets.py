@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
+from airflow_provider_cohere_datasets.core.calls import delete_dataset
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.looking import Looker
 from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, waited_for
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.hooks.deletion import deletion
 from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
 from airflow_provider_cohere_datasets.triggers.polling import polled
 
@@ -41,7 +43,8 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     The constructor never raises and takes unknown keywords: an exception there would take the whole triggerer down,
     and during an upgrade a newer worker may send what an older triggerer does not know. Bad values end in an error
-    event instead. Nothing is deleted at Cohere when the task is killed or the triggerer stops.
+    event instead. Nothing is deleted at Cohere when the triggerer stops; nor when the task is marked or cleared, unless
+    ``delete_on_kill`` says so.
 
     :param dataset_ids: the datasets.
     :param dataset_id: a single one, instead.
@@ -59,6 +62,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
     :param request_policy: tries and deadlines of each request.
     :param memory: what the task's own first look showed.
     :param shared: whether to share the poll loop where Airflow can.
+    :param delete_on_kill: whether to delete the datasets if a user marks or clears the waiting task (Airflow 3.3).
     """
 
     #: The waits of this process by poll loop, so that each loop knows what to look for.
@@ -83,6 +87,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         request_policy: Mapping[str, Any] | None = None,
         shared: bool = True,
         memory: Mapping[str, Any] | None = None,
+        delete_on_kill: bool = False,
         **_: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -101,6 +106,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         self.request_policy = request_policy
         self.shared = shared
         self.memory = memory
+        self.delete_on_kill = delete_on_kill
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return everything that is needed to build the trigger again."""
@@ -122,6 +128,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
                 "request_policy": self.request_policy,
                 "shared": self.shared,
                 "memory": self.memory,
+                "delete_on_kill": self.delete_on_kill,
             },
         )
 
@@ -147,6 +154,20 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         async with aclosing(self._own_loop()) as looks:
             async for event in self.filter_shared_stream(looks):
                 yield event
+
+    async def on_kill(self) -> None:
+        """Delete the datasets, if that was asked for; Airflow calls this only where a user ended the wait."""
+        if not self.delete_on_kill:
+            return
+        hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
+        async with await hook.get_async_conn() as transport:
+            for dataset_id in waited_for(self.dataset_id, self.dataset_ids):
+                try:
+                    await transport.run(deletion(delete_dataset(dataset_id), transport.account.policy))
+                except CohereDatasetsError as error:
+                    self.log.warning("Dataset %s could not be deleted: %s", dataset_id, error)
+                else:
+                    self.log.info("Dataset %s is deleted, because its task was killed.", dataset_id)
 
     async def _own_loop(self) -> AsyncGenerator[Look, None]:
         # A generator of its own, so that bad values raise where the wait makes an event of it.

@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -168,7 +168,7 @@ class Model:
         uploads = read_uploads(request.headers.get("content-type", ""), body)
         if uploads is None or "data" not in uploads:
             return error(400, "no file in form field data")
-        row = self.fresh(name=name, type=kind, status=self.create_status)
+        row = self.fresh(name=name, type=kind, status=self.create_status, created_at=datetime.now(UTC))
         self.uploads[row["id"]] = uploads
         return Answer(json={"id": row["id"]})
 
