@@ -26,6 +26,21 @@ FOLDER = Path(airflow_provider_cohere_datasets.__file__).parent
 INFO = get_provider_info()
 #: Rooms that are imported inside functions only.
 BEHIND = {"core", "emulator", "lake", "transport"}
+#: Libraries that parsing a DAG file must not pay for.
+HEAVY = {
+    "aiohttp",
+    "cohere",
+    "fastapi",
+    "fastavro",
+    "httpx",
+    "numpy",
+    "openlineage",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "requests",
+    "uvicorn",
+}
 #: Arguments of triggers and the like that have no default.
 SAMPLES = {"dataset_id": "a", "dataset_ids": ["a", "b"]}
 
@@ -153,11 +168,51 @@ before = set(sys.modules)
 for name in sys.argv[1:]:
     importlib.import_module(name)
 loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
-heavy = {"aiohttp", "cohere", "fastapi", "fastavro", "httpx", "pandas", "pyarrow", "pydantic", "requests", "uvicorn"}
-print(*sorted(loaded & heavy))
+print(*sorted(loaded))
 """
     ran = run_python(code, *modules_in_airflows_rooms(), f"{PACKAGE}.emulator")
-    assert ran.stdout.split() == []
+    loaded = set(ran.stdout.split())
+    assert PACKAGE in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_all_rooms_of_airflow_are_looked_at() -> None:
+    rooms = {name.split(".")[1] for name in modules_in_airflows_rooms() if name != PACKAGE}
+    assert rooms >= {"assets", "hooks", "lineage", "links", "operators", "sensors", "transfers", "triggers"}
+
+
+def test_what_airflow_imports_for_every_asset_imports_nothing() -> None:
+    code = f"""
+import sys
+import {PACKAGE}.assets.datasets as module
+module.sanitize_uri(module.urlsplit("cohere://api.cohere.com/datasets/a"))
+print(*(name.partition(".")[0] for name in sys.modules))
+"""
+    assert set(run_python(code).stdout.split()) & {"airflow", *HEAVY} == set()
+
+
+def test_classes_and_functions_that_airflow_is_told_of_exist() -> None:
+    (uris,) = INFO["asset-uris"]
+    kinds = ("handler", "factory", "to_openlineage_converter")
+    paths = [*INFO["extra-links"], *(uris[kind] for kind in kinds)]
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+    assert INFO["dataset-uris"] == INFO["asset-uris"]
+
+
+@pytest.mark.parametrize("name", sorted(INFO["config"]["cohere_datasets"]["options"]))
+def test_an_option_of_the_configuration_is_of_its_type(name: str) -> None:
+    option = INFO["config"]["cohere_datasets"]["options"][name]
+    read = {"float": float, "integer": int}[option["type"]]
+    assert read(option["example"]) > 0
+    assert option["default"] == "" or read(option["default"]) > 0
+
+
+def test_the_page_size_of_the_configuration_is_that_of_the_pager() -> None:
+    from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE
+
+    assert int(INFO["config"]["cohere_datasets"]["options"]["page_size"]["default"]) == DEFAULT_PAGE_SIZE
 
 
 def test_what_every_airflow_process_imports_imports_nothing() -> None:

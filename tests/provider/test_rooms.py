@@ -12,16 +12,19 @@ import airflow_provider_cohere_datasets
 PACKAGE = "airflow_provider_cohere_datasets"
 ROOT = Path(airflow_provider_cohere_datasets.__file__).parent
 #: What each room may import of the package beside itself. The emulator stands alone.
-ALLOWED = {
+ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "transport": {"core"},
     "lake": {"core"},
     "emulator": set(),
-    "hooks": {"core", "transport", "lake"},
-    "operators": {"core", "hooks"},
+    "links": set(),
+    "assets": set(),
+    "lineage": {"assets"},
+    "hooks": {"core", "transport", "lake", "lineage"},
+    "operators": {"core", "hooks", "triggers", "assets", "lineage", "links"},
     "triggers": {"core", "hooks", "transport"},
-    "sensors": {"core", "hooks", "triggers"},
-    "transfers": {"core", "hooks", "lake", "operators"},
+    "sensors": {"core", "hooks", "triggers", "assets", "lineage", "links"},
+    "transfers": {"core", "hooks", "lake", "operators", "assets", "lineage"},
 }
 #: What core must not import: Airflow, HTTP libraries and pyarrow.
 NOT_IN_CORE = {"airflow", "requests", "httpx", "pyarrow", "fastapi", "urllib3", "time"}

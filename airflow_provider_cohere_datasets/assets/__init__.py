@@ -1,0 +1,1 @@
+"""Cohere's datasets as Airflow's assets, and the events of assets."""

@@ -1,0 +1,51 @@
+"""Events of the assets in a task's ``outlets``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_cohere_datasets.assets.datasets import HOST, create_asset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow.providers.common.compat.sdk import Context
+
+
+def emit(
+    context: Context,
+    outlets: Iterable[Any],
+    *,
+    extra: Mapping[str, Any] | None = None,
+    datasets: Mapping[str, Mapping[str, Any]] | None = None,
+    host: str = HOST,
+    partitions: bool = False,
+) -> None:
+    """Tell a task's outlets what it did; Airflow sends the events when the task succeeds.
+
+    An asset gets its one event as ever, now with an extra. An asset alias gets an event for each dataset, whose asset
+    is ``cohere://<host>/datasets/<id>``, so one alias stands for datasets that nobody knew when the DAG was written.
+    Other outlets are left alone.
+
+    :param context: the task's context.
+    :param outlets: the task's ``outlets``.
+    :param extra: what the event of each asset carries, as small JSON.
+    :param datasets: for each dataset by its id what its event on an alias carries.
+    :param host: the API's host or base URL, see :func:`~airflow_provider_cohere_datasets.assets.datasets.dataset_uri`.
+    :param partitions: whether each asset gets one event for each dataset, with the id as the partition's key, in place
+        of its one event. Airflow below 3.3 has no partitions of assets, so there it stays one event.
+    :raises ValueError: if an id cannot be one, or has more than the 250 characters of a partition's key.
+    """
+    from airflow.providers.common.compat.sdk import Asset, AssetAlias
+
+    for outlet in outlets:
+        if isinstance(outlet, Asset):
+            event = context["outlet_events"][outlet]
+            if extra is not None:
+                event.extra = dict(extra)
+            if partitions and datasets and hasattr(event, "add_partitions"):
+                event.add_partitions(list(datasets))
+        elif isinstance(outlet, AssetAlias) and datasets:
+            event = context["outlet_events"][outlet]
+            for dataset_id, told in datasets.items():
+                event.add(create_asset(dataset_id=dataset_id, host=host), extra=dict(told))

@@ -1,0 +1,1 @@
+"""What tasks read and wrote, for OpenLineage and for Airflow's own collector."""

@@ -1,0 +1,63 @@
+"""What it costs to decode one page of the list."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.export_server import page_renderer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROWS, TIMES = 1000, 15
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """One way to decode a page.
+
+    :param ms: for one page, the median; ``None`` if it is not installed.
+    """
+
+    way: str
+    ms: float | None
+
+    @property
+    def cells(self) -> list[str]:
+        if self.ms is None:
+            return [self.way, "not installed", ""]
+        return [self.way, f"{self.ms:.2f}", f"{1000 * ROWS / self.ms:,.0f}"]
+
+
+def measure() -> list[Decoding]:
+    """Decode one page in all ways, in turns."""
+    from airflow_provider_cohere_datasets.core import calls
+    from airflow_provider_cohere_datasets.core.dataset_page import read_page
+    from airflow_provider_cohere_datasets.core.filters import ListFilters
+    from airflow_provider_cohere_datasets.lake.decode import Decoder
+
+    body = page_renderer()(ROWS - 1, -1)
+    call = calls.list_datasets(ListFilters.of(), limit=ROWS, offset=0)
+    reply = calls.Reply(call.target, 200, body=body)
+    decoder = Decoder()
+    ways: dict[str, Callable[[], Any] | None] = {
+        "our decoder, to an Arrow batch": lambda: decoder(call, reply),
+        "json.loads and pydantic models": lambda: read_page(call, reply),
+        "orjson.loads alone, to dictionaries": None,
+    }
+    if find_spec("orjson"):
+        import orjson
+
+        ways["orjson.loads alone, to dictionaries"] = lambda: orjson.loads(body)
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(TIMES):
+        for way, decode in ways.items():
+            if decode is not None:
+                started = time.perf_counter()
+                decode()
+                times[way].append(1000 * (time.perf_counter() - started))
+    return [Decoding(way, statistics.median(spent) if spent else None) for way, spent in times.items()]
