@@ -29,6 +29,8 @@ class RequestPolicy:
     :param read_timeout: seconds of silence while an answer is read.
     :param total_timeout: seconds for one request as a whole, however busy the connection is.
     :param upload_timeout: the same for an upload.
+    :param requests_per_minute: requests that one process sends with the API key at the most, at even distances;
+        ``None`` for no limit. Cohere allows 500 a minute to all processes together.
     """
 
     max_tries: int = 5
@@ -39,6 +41,7 @@ class RequestPolicy:
     read_timeout: float = 60.0
     total_timeout: float = 120.0
     upload_timeout: float = 3600.0
+    requests_per_minute: float | None = None
 
     def with_values(self, values: Mapping[str, Any], source: str) -> RequestPolicy:
         """Return this policy with some values replaced; keys that are not the policy's are left alone.
@@ -53,7 +56,7 @@ class RequestPolicy:
             value = values.get(name)
             if value is None or value == "":
                 continue
-            whole = name == "max_tries"
+            whole, minute = name == "max_tries", name == "requests_per_minute"
             try:
                 number = float("nan" if isinstance(value, bool) else value)
             except (TypeError, ValueError, OverflowError):
@@ -64,7 +67,7 @@ class RequestPolicy:
                 number > 0 or name.startswith("backoff") or name.startswith("max_retry")
             )
             if not usable or (whole and not number.is_integer()):
-                kind = "a whole number from 1 up" if whole else "a number of seconds"
+                kind = "a whole number from 1 up" if whole else "a number above 0" if minute else "a number of seconds"
                 raise CohereInputError(f"{name} in {source} must be {kind}, not {value!r:.40}.")
             new[name] = int(number) if whole else number
         return replace(self, **new)
@@ -97,6 +100,7 @@ class Account:
         schema: str | None = None,
         port: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Account:
         """Read an account from the fields of an Airflow connection.
@@ -109,6 +113,7 @@ class Account:
         :param schema: the scheme, where the connection came as a URI such as ``cohere-datasets://…/http``.
         :param port: the port, if it is not in ``host``.
         :param extra: ``client_name``, ``allow_insecure_http`` and the fields of :class:`RequestPolicy`.
+        :param defaults: policy values that count where ``extra`` has none.
         :param overrides: policy values that win over ``extra``.
         :raises CohereInputError: if the key is missing or cannot be a key, or the URL is not usable.
         """
@@ -118,7 +123,8 @@ class Account:
         client_name = str(extra.get("client_name") or DEFAULT_CLIENT_NAME).strip()
         if not (client_name.isascii() and client_name.isprintable()):
             raise CohereInputError(f"client_name in the extra of {label} must be printable ASCII.")
-        policy = RequestPolicy().with_values(extra, f"the extra of {label}")
+        policy = RequestPolicy().with_values(defaults or {}, "Airflow's configuration")
+        policy = policy.with_values(extra, f"the extra of {label}")
         return cls(
             base_url=_base_url(host, schema, port, label, insecure),
             api_key=_api_key(password, label),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -24,6 +25,7 @@ from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.new_dataset import QUOTA, NewDataset
 from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.hooks.configuration import configured
 from airflow_provider_cohere_datasets.hooks.deletion import deletion
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 
@@ -97,8 +99,19 @@ class CohereDatasetsHook(BaseHook):
             schema=connection.schema,
             port=connection.port,
             extra=extra,
+            defaults={"requests_per_minute": configured("requests_per_minute", None)},
             overrides=self.request_policy,
         )
+
+    @cached_property
+    def account(self) -> Account:
+        """The key, the base URL and the policy, read once.
+
+        :raises CohereInputError: if the connection is not usable.
+        :raises AirflowNotFoundException: if it does not exist.
+        """
+        with airflow_errors():
+            return self.account_of(self.get_connection(self.conn_id))
 
     def get_conn(self) -> BlockingTransport:
         """Return the transport, which is made once for a hook.
@@ -109,8 +122,7 @@ class CohereDatasetsHook(BaseHook):
         if self._transport is None:
             from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 
-            with airflow_errors():
-                self._transport = BlockingTransport(self.account_of(self.get_connection(self.conn_id)))
+            self._transport = BlockingTransport(self.account)
         return self._transport
 
     async def get_async_conn(self) -> NonblockingTransport:

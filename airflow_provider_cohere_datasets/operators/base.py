@@ -9,12 +9,14 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
+from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin
+from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class CohereDatasetsOperator(BaseOperator):
+class CohereDatasetsOperator(LineageMixin, BaseOperator):
     """The base of the operators.
 
     :param conn_id: the connection, see :class:`~airflow_provider_cohere_datasets.hooks.datasets.CohereDatasetsHook`.
@@ -23,6 +25,7 @@ class CohereDatasetsOperator(BaseOperator):
 
     template_fields: tuple[str, ...] = ("conn_id",)
     ui_color = "#f5f0ea"
+    operator_extra_links = (CohereDatasetsLink(),)
 
     def __init__(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import Asset, conf
+from airflow.providers.common.compat.sdk import conf
 
+from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.creation import Attempt, create, find
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetFailedError,
@@ -24,8 +26,10 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.core.looking import Looker
 from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES
 from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, wait_for
+from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
+from airflow_provider_cohere_datasets.lineage.datasets import created as lineage_of_upload
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 from airflow_provider_cohere_datasets.operators.upload_memory import UploadMemory
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
@@ -77,7 +81,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         same (Airflow 3.3; later versions may forget it).
     :param wait_for_validation: whether to wait until Cohere has validated the dataset, as the sensor does.
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``.
-    :param poke_interval: seconds between two looks.
+    :param poke_interval: seconds between two looks; ``[cohere_datasets] poll_interval`` by default, 30 if not set.
     :param validation_timeout: seconds to wait for the validation at the most. A retry goes on waiting for the same
         dataset.
     :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
@@ -120,7 +124,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         reuse_on_clear: bool = False,
         wait_for_validation: bool = False,
         deferrable: bool | None = None,
-        poke_interval: float | timedelta = 30.0,
+        poke_interval: float | timedelta | None = None,
         validation_timeout: float | timedelta = 24 * 3600.0,
         skipped_as: Literal["fail", "success"] = "fail",
         delete_on_failure: bool = False,
@@ -145,7 +149,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
-        self.poke_interval = _seconds(poke_interval)
+        self.poke_interval = _seconds(poll_interval(poke_interval))
         self.validation_timeout = _seconds(validation_timeout)
         self.skipped_as = skipped_as
         self.delete_on_failure = delete_on_failure
@@ -322,9 +326,10 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             self.log.info("Dataset %s is deleted, because %s.", self._dataset_id, why)
 
     def _done(self, result: dict[str, Any], context: Context) -> dict[str, Any]:
-        for outlet in self.outlets or ():
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra = dict(result)
+        host, files = self.hook.account.base_url, (self.data, self.eval_data)
+        emit(context, self.outlets, extra=result, datasets={result["id"]: result}, host=host)
+        paths = [file for file in files if isinstance(file, str | os.PathLike)]
+        self.record_lineage(self.hook, lineage_of_upload(result["id"], paths, host))
         return result
 
     def on_kill(self) -> None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereGateError, CohereInputError
 from airflow_provider_cohere_datasets.core.gating import Findings, Requirements, Tolerance, check
 from airflow_provider_cohere_datasets.core.selection import FILTERS, MAX_SELECTED, Selection
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
+from airflow_provider_cohere_datasets.lineage.datasets import read
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
     :param allow_empty: whether a selection without any dataset passes; it is a violation otherwise.
     :param on_violation: whether a gate that is shut fails the task for good, or skips it and, with the usual trigger
         rule, everything downstream.
+    :param partition_outlets: whether each asset in ``outlets`` gets one event for each dataset that passed, with its
+        id as the partition's key (Airflow 3.3 and later), in place of one event.
     :returns: for ``dataset_id`` its summary; otherwise ``passed`` (a list of ids), ``failed`` (the violations of the
         first 20 datasets that were tolerated, by id) and ``checked`` (a number).
     :raises CohereInputError: for bad arguments, before any request; as soon as the DAG is read unless they are
@@ -94,6 +98,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         max_failed: float | str = 0,
         allow_empty: bool = False,
         on_violation: Literal["fail", "skip"] = "fail",
+        partition_outlets: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,6 +119,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         self.max_failed = max_failed
         self.allow_empty = allow_empty
         self.on_violation = on_violation
+        self.partition_outlets = partition_outlets
         with airflow_errors():
             if on_violation not in {"fail", "skip"}:
                 raise CohereInputError(f"on_violation must be 'fail' or 'skip', not {on_violation!r:.40}.")
@@ -139,15 +145,25 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
             selection, requirements, tolerance = self._read()
         if selection.dataset_id is not None:
             dataset = self.hook.get_dataset(selection.dataset_id)
+            self.record_lineage(self.hook, read([dataset.id], self.hook.account.base_url))
             violations = requirements.violations(dataset, datetime.now(UTC))
             if violations:
                 self._shut(f"Dataset {dataset.id!r} may not be used: {'; '.join(violations)}.", dataset.id)
-            return dataset.summary()
+            summary = dataset.summary()
+            self._tell(context, summary, {dataset.id: summary})
+            return summary
         findings = check(self._fetched(selection), requirements, datetime.now(UTC))
+        self.record_lineage(self.hook, read([*findings.passed, *findings.failed], self.hook.account.base_url))
         for dataset_id, violations in findings.failed.items():
             self.log.warning("Dataset %r may not be used: %s.", dataset_id, "; ".join(violations))
         self._judge(findings, selection, tolerance)
-        return findings.result()
+        result = findings.result()
+        self._tell(context, result, {dataset_id: {"id": dataset_id} for dataset_id in findings.passed})
+        return result
+
+    def _tell(self, context: Context, extra: dict[str, Any], datasets: dict[str, dict[str, Any]]) -> None:
+        host = self.hook.account.base_url
+        emit(context, self.outlets, extra=extra, datasets=datasets, host=host, partitions=self.partition_outlets)
 
     def _fetched(self, selection: Selection) -> Iterator[tuple[str, Dataset | None]]:
         """Fetch the datasets, each with its id; ``None`` for one that does not exist."""

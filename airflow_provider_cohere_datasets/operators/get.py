@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
+from airflow_provider_cohere_datasets.lineage.datasets import read
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the dataset."""
         dataset = self.hook.get_dataset(self.dataset_id)
+        self.record_lineage(self.hook, read([dataset.id], self.hook.account.base_url))
         hidden = (() if self.include_samples else ("samples",)) + (() if self.include_urls else ("url", "urls"))
         result: dict[str, Any] = _shareable(dataset.model_dump(mode="json", by_alias=True, exclude_none=True), hidden)
         warnings = result.get("validation_warnings", ())

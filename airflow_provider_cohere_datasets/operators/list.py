@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
-from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, checked_count
+from airflow_provider_cohere_datasets.core.paging import checked_count
+from airflow_provider_cohere_datasets.hooks.configuration import page_size
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
@@ -30,7 +31,7 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
     :param validation_status: only this status.
     :param before: only datasets created before this time; a time without a zone is UTC.
     :param after: only datasets created at or after this time.
-    :param page_size: rows to ask for at a time.
+    :param page_size: rows to ask for at a time; ``[cohere_datasets] page_size`` by default, 100 if not set.
     :param limit: ids at the most. Without it, more than 1,000 ids are an error. Airflow itself maps over 1,024 at the
         most, unless ``[core] max_map_length`` says otherwise.
     :raises CohereInputError: for bad arguments, before any request; also if more than 1,000 datasets match and no
@@ -55,7 +56,7 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
         validation_status: str | None = None,
         before: str | datetime | None = None,
         after: str | datetime | None = None,
-        page_size: int = DEFAULT_PAGE_SIZE,
+        page_size: int | str | None = None,
         limit: int | str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -70,8 +71,9 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
     def execute(self, context: Context) -> list[str]:
         """Return the ids, in the server's order."""
         limit = self.limit
-        if isinstance(limit, str):
-            with airflow_errors():
+        with airflow_errors():
+            size = page_size(self.page_size)
+            if isinstance(limit, str):
                 text = given("limit", limit)
                 limit = None if text is None else checked_count("limit", text)
         datasets = self.hook.list_datasets(
@@ -79,7 +81,7 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
             validation_status=self.validation_status,
             before=self.before,
             after=self.after,
-            page_size=self.page_size,
+            page_size=size,
             limit=MAX_LISTED + 1 if limit is None else limit,
         )
         if limit is None and len(datasets) > MAX_LISTED:

@@ -16,12 +16,16 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError, error_from_details
 from airflow_provider_cohere_datasets.core.looking import Looker
 from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, waited_for
+from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
+from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin, read
+from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ _FAIL, _TRIGGER_TIMEOUT = "__fail__", "Trigger timeout"
 _PASSED = 0.001
 
 
-class CohereDatasetValidationSensor(BaseSensorOperator):
+class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
     """Wait until Cohere has validated one dataset, or all of several.
 
     ``validated`` is success. ``failed`` fails at once, with Cohere's reason, and Airflow does not retry it.
@@ -58,7 +62,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
     :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
     :param fail_fast: whether the first dataset that fails ends the wait for all. If not, all are waited for, and the
         error names every one that failed.
-    :param poke_interval: seconds between two looks.
+    :param poke_interval: seconds between two looks; ``[cohere_datasets] poll_interval`` by default, 30 if not set.
     :param exponential_backoff: whether the interval doubles after each look, up to ``max_wait``.
     :param jitter: share of the interval that is random, so that many sensors do not look at once.
     :param max_failures: looks in a row that may fail for reasons that pass, each after the tries of the request
@@ -66,6 +70,8 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``.
     :param start_from_trigger: whether to start in the triggerer without a first look on a worker (Airflow 3.3; a mapped
         task, and one whose ids another task returns, starts on a worker all the same). Needs ``deferrable``.
+    :param partition_outlets: whether each asset in ``outlets`` gets one event for each dataset, with its id as the
+        partition's key (Airflow 3.3 and later), in place of one event.
     :param conn_id: the connection.
     :param request_policy: tries and deadlines of each request that win over the connection's extra.
     :returns: for each dataset its id, status, rows, bytes and number of warnings; a list for ``dataset_ids``.
@@ -77,6 +83,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
 
     template_fields = ("conn_id", "dataset_id", "dataset_ids")
     ui_color = "#f5f0ea"
+    operator_extra_links = (CohereDatasetsLink(),)
     # The class must not start from the trigger: a mapped task would defer with what was not expanded yet.
     start_trigger_args = None
 
@@ -87,16 +94,17 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
         dataset_ids: Sequence[str] | None = None,
         skipped_as: Literal["fail", "success"] = "fail",
         fail_fast: bool = True,
-        poke_interval: float | timedelta = 30.0,
+        poke_interval: float | timedelta | None = None,
         jitter: float = 0.1,
         max_failures: int | None = 5,
         deferrable: bool | None = None,
         start_from_trigger: bool = False,
+        partition_outlets: bool = False,
         conn_id: str = CohereDatasetsHook.default_conn_name,
         request_policy: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **with_retry_policy(kwargs))
+        super().__init__(poke_interval=poll_interval(poke_interval), **with_retry_policy(kwargs))
         if skipped_as not in {"fail", "success"}:
             raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
         if (dataset_id is None) == (dataset_ids is None):
@@ -113,6 +121,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
         self.start_from_trigger = start_from_trigger
+        self.partition_outlets = partition_outlets
         self._poll_policy()
         if start_from_trigger:
             self._start_from_trigger()
@@ -208,7 +217,7 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
             over = watch.fail(CohereInputError(f"There is no connection {self.conn_id!r}: {error}"))
         if store is not None and over is None:
             store.set(_STATE, {"try": context["ti"].try_number, **self._memory()})
-        return False if over is None else PokeReturnValue(True, self._result(over))
+        return False if over is None else PokeReturnValue(True, self._result(over, context))
 
     def _memory(self) -> dict[str, Any]:
         return {**self._watch.memory(), **self._looker.memory()}
@@ -265,16 +274,20 @@ class CohereDatasetValidationSensor(BaseSensorOperator):
             with airflow_errors(self.conn_id):
                 over = WaitEvent.from_json(event)
             if over.outcome != "timeout":
-                return self._result(over)
+                return self._result(over, context)
             self._watch.recall({"seen": over.to_json()["observations"]})
             return self._last_look(context)
 
         return self._as_configured(complete)
 
-    def _result(self, over: WaitEvent) -> Any:
+    def _result(self, over: WaitEvent, context: Context) -> Any:
         if over.outcome == "error":
             raise for_airflow(error_from_details(over.error or {}), self.conn_id)
         rows = over.results()
+        host, datasets = self.hook.account.base_url, {str(row["id"]): row for row in rows}
+        extra = rows[0] if self.dataset_ids is None else {"datasets": rows}
+        emit(context, self.outlets, extra=extra, datasets=datasets, host=host, partitions=self.partition_outlets)
+        self.record_lineage(self.hook, read(datasets, host))
         return rows[0] if self.dataset_ids is None else rows
 
     def _timed_out(self) -> AirflowSensorTimeout:

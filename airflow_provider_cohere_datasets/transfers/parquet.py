@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, Asset
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE
+from airflow_provider_cohere_datasets.assets.events import emit
+from airflow_provider_cohere_datasets.hooks.configuration import page_size
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.lake.options import check_choices
 from airflow_provider_cohere_datasets.lake.paths import path_segment
+from airflow_provider_cohere_datasets.lineage.datasets import exported as lineage_of_export
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
     :param validation_status: only datasets in this status. (templated)
     :param before: only datasets created before this time; a time without a zone is UTC. (templated)
     :param after: only datasets created at or after this time. (templated)
-    :param page_size: rows to ask for at a time. (templated)
+    :param page_size: rows to ask for at a time; the default is ``[cohere_datasets] page_size``, 100 if not set.
+        (templated)
     :param limit: rows at the most. (templated)
     :param if_empty: if there is no dataset: ``write`` an empty file, ``skip`` the task and leave the old file, or
         ``fail``.
@@ -79,7 +82,7 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
         validation_status: str | None = None,
         before: str | datetime | None = None,
         after: str | datetime | None = None,
-        page_size: int | str = DEFAULT_PAGE_SIZE,
+        page_size: int | str | None = None,
         limit: int | str | None = None,
         if_empty: Literal["write", "skip", "fail"] = "write",
         on_bad_row: Literal["keep", "fail"] = "keep",
@@ -129,19 +132,14 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Export, and tell the assets in ``outlets`` what was exported."""
-        # This one knows the older names of Airflow 2.
-        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
-
         with airflow_errors():
             self._export = self._prepare(context)
             exported = self._export.run(self.hook.stream_pages)
         if exported is None:
             raise AirflowSkipException(f"There is no dataset to export to {self.output_path}.")
         self.log.info("Exported %(rows)d rows, %(bytes)d bytes, to %(path)s.", exported)
-        get_hook_lineage_collector().add_output_asset(context=self.hook, uri=exported["path"])
-        for outlet in self.outlets or ():
-            if isinstance(outlet, Asset):
-                context["outlet_events"][outlet].extra = dict(exported)
+        emit(context, self.outlets, extra=exported)
+        self.record_lineage(self.hook, lineage_of_export(exported, self.hook.account.base_url))
         return exported
 
     def on_kill(self) -> None:
@@ -162,7 +160,7 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
             validation_status=self.validation_status,
             before=self.before,
             after=self.after,
-            page_size=self.page_size,
+            page_size=page_size(self.page_size),
             limit=self.limit,
         )
         decoder = Decoder(

@@ -19,6 +19,7 @@ from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, Tran
 from airflow_provider_cohere_datasets.transport.ahead import Ahead
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
 from airflow_provider_cohere_datasets.transport.multipart import multipart
+from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -53,6 +54,7 @@ class BlockingTransport:
         #: Requests that were sent.
         self.requests = 0
         self._counting = threading.Lock()
+        self._pace = pace_of(account)
         self._session = _Session()
         self._session.headers.clear()
         self._session.auth = _Bearer(account.api_key)
@@ -118,6 +120,8 @@ class BlockingTransport:
         """
         with self._counting:
             self.requests += 1
+        if self._pace is not None:
+            self._pause(self._pace.turn())
         policy = self.account.policy
         deadline = policy.upload_timeout if call.uploads else policy.total_timeout
         started = time.monotonic()

@@ -12,6 +12,7 @@ import httpx
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
+from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
     import ssl
@@ -51,6 +52,7 @@ class NonblockingTransport:
         self.account = account
         self._sleep = sleep
         self._clock = clock
+        self._pace = pace_of(account)
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             verify=_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
@@ -100,6 +102,8 @@ class NonblockingTransport:
         """
         if call.uploads:
             raise TypeError("files are sent by the blocking transport")
+        if self._pace is not None:
+            await self._sleep(self._pace.turn())
         deadline = self.account.policy.total_timeout
         started = time.monotonic()
         try:

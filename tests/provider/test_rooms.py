@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "assets": set(),
     "lineage": {"assets"},
     "hooks": {"core", "transport", "lake", "lineage"},
-    "operators": {"core", "hooks", "triggers", "assets", "lineage", "links"},
+    "operators": {"core", "hooks", "lake", "triggers", "assets", "lineage", "links"},
     "triggers": {"core", "hooks", "transport"},
     "sensors": {"core", "hooks", "triggers", "assets", "lineage", "links"},
     "transfers": {"core", "hooks", "lake", "operators", "assets", "lineage"},
