@@ -7,6 +7,7 @@ they see into a :class:`Watch` and do what it says.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
@@ -198,7 +199,8 @@ def waited_for(dataset_id: object, dataset_ids: object) -> list[str]:
     """
     if dataset_ids is None:
         return [checked_id(dataset_id)]
-    if not isinstance(dataset_ids, list | tuple) or not dataset_ids:
+    # What mapped tasks returned is a sequence of Airflow's own, which fetches its items one by one.
+    if not isinstance(dataset_ids, Sequence) or isinstance(dataset_ids, str | bytes) or not dataset_ids:
         raise errors.CohereInputError("dataset_ids must be a list of ids with at least one in it.")
     return list(dict.fromkeys(checked_id(each, "dataset_ids") for each in dataset_ids))
 

@@ -200,6 +200,11 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         with airflow_errors():
             return waited_for(self.dataset_id, self.dataset_ids)
 
+    def _ids_for_trigger(self) -> dict[str, Any]:
+        """Return the ids as texts; the user's may be what other tasks returned, which no database stores."""
+        ids = self._ids()
+        return {"dataset_id": ids[0]} if self.dataset_ids is None else {"dataset_ids": ids}
+
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; raise what ends the wait."""
         watch, store = self._watch, context.get("task_state_store") if self.reschedule else None
@@ -235,7 +240,9 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         if isinstance(first, PokeReturnValue):
             return first.xcom_value
         self.defer(
-            trigger=CohereDatasetValidationTrigger(**self._trigger_kwargs(started_at, self._memory())),
+            trigger=CohereDatasetValidationTrigger(
+                **{**self._trigger_kwargs(started_at, self._memory()), **self._ids_for_trigger()}
+            ),
             method_name="execute_complete",
             timeout=self._trigger_timeout(self.timeout - (time.time() - started_at)),
         )

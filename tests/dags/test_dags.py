@@ -46,14 +46,14 @@ def the_whole_lifecycle(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
     assert {task_id for task_id, _ in tasks} == {"upload", "wait", "gate", "start_job", "export", "read"}
     (exported,) = lake.rglob("*.parquet")
     rows = duckdb.execute("SELECT id, validation_status FROM read_parquet(?)", [str(exported)]).fetchall()
-    assert rows == [(result(tasks, "upload"), "validated")]
+    assert rows == [(result(tasks, "upload")["id"], "validated")]
     assert result(tasks, "export")["rows"] == 1
     assert sum(result(tasks, "start_job").values()) == 10
     assert [request.method for request in emulator.requests].count("POST") == 1
 
 
 def both_requests(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
-    chats, questions = result(tasks, "upload_chats"), result(tasks, "upload_questions")
+    chats, questions = result(tasks, "upload_chats")["id"], result(tasks, "upload_questions")["id"]
     assert result(tasks, "gate_fine_tune")["dataset_type"] == "chat-finetune-input"
     fine_tune = result(tasks, "fine_tune_request")
     assert fine_tune["settings"] == {"base_model": {"base_type": "BASE_TYPE_CHAT"}, "dataset_id": chats}
@@ -73,11 +73,24 @@ def those_of_the_events_that_passed(tasks: Tasks, emulator: Emulator, lake: Path
     assert sorted(request["dataset_id"] for request in result(tasks, "embed_job_requests")) == [large_1, large_2]
 
 
+def both_files(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
+    assert [request.method for request in emulator.requests].count("POST") == 2
+    uploaded = [tasks["upload", index].xcom_pull(task_ids="upload", map_indexes=index)["id"] for index in (0, 1)]
+    assert [row["id"] for row in result(tasks, "wait")] == uploaded
+    assert {row["status"] for row in result(tasks, "wait")} == {"validated"}
+
+
+def the_one_dataset(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
+    assert result(tasks, "start_job") == f"embed-input: {result(tasks, 'get')['id']}"
+
+
 #: What must be true after a run, for each DAG; an example without an entry fails.
 ENDINGS: dict[str, Callable[[Tasks, Emulator, Path], None]] = {
     "cohere_dataset_lifecycle": the_whole_lifecycle,
     "cohere_gated_fine_tune": both_requests,
     "cohere_on_dataset_validated": those_of_the_events_that_passed,
+    "cohere_one_run_per_dataset": the_one_dataset,
+    "cohere_upload_several": both_files,
 }
 
 
@@ -109,7 +122,8 @@ def test_the_example_runs(path: Path, emulator: Emulator, lake: Path) -> None:
         assert dag.dag_id in ENDINGS, f"{dag.dag_id} has no test: say in ENDINGS what must be true after a run"
         payloads = EVENTS[dag.dag_id](dag, emulator) if dag.dag_id in EVENTS else []
         with started_by(dag, payloads):
-            tasks = run(dag)
+            by_hand = {"dataset_id": emulator.seed(1)[0]} if dag.dag_id == "cohere_one_run_per_dataset" else None
+            tasks = run(dag, by_hand)
         assert {str(task.state) for task in tasks.values()} == {"success"}, tasks
         ENDINGS[dag.dag_id](tasks, emulator, lake)
 

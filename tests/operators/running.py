@@ -19,7 +19,7 @@ def make_database() -> None:
     initdb()
 
 
-def run(dag: DAG) -> dict[tuple[str, int], Any]:
+def run(dag: DAG, conf: dict[str, Any] | None = None) -> dict[tuple[str, int], Any]:
     """Run a DAG once, without waiting between tries; return its task instances by task and map index."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
     from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
@@ -30,5 +30,5 @@ def run(dag: DAG) -> dict[tuple[str, int], Any]:
     bag = BundleDagBag(dag_folder=folder, bundle_path=folder, bundle_name="dags-folder")
     bag.bag_dag(dag)
     sync_bag_to_db(bag, "dags-folder", None)
-    result = dag.test(logical_date=datetime.now(UTC))
+    result = dag.test(logical_date=datetime.now(UTC), run_conf=conf)
     return {(task.task_id, task.map_index): task for task in result.get_task_instances()}
