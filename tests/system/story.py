@@ -106,7 +106,7 @@ def outcome(task_id: str, result: Any) -> str:
     """
     match task_id:
         case "upload":
-            return f"the dataset's id is {result}"
+            return f"the dataset's id is {result['id']}"
         case "wait":
             return f"{result['status']}, {result['num_rows']} rows, {result['warnings'] or 'no'} warnings"
         case "gate":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -95,11 +97,44 @@ def test_the_sensor_waits_in_the_triggerer(airflow: Standalone, lifecycle: Run) 
 
 
 def test_another_reader_finds_the_uploaded_dataset_in_the_lake(airflow: Standalone, lifecycle: Run, lake: Path) -> None:
-    dataset_id = airflow.api.xcom(lifecycle.dag_id, lifecycle.run_id, "upload")
+    dataset_id = airflow.api.xcom(lifecycle.dag_id, lifecycle.run_id, "upload")["id"]
     exported = airflow.api.xcom(lifecycle.dag_id, lifecycle.run_id, "export")["path"].removeprefix("file://")
     assert Path(exported).is_relative_to(lake)
     rows = duckdb.execute("SELECT id, validation_status, dataset_type FROM read_parquet(?)", [exported]).fetchall()
     assert (dataset_id, "validated", "embed-input") in rows
+
+
+def test_the_dashboard_is_one_click_away(airflow: Standalone, lifecycle: Run) -> None:
+    for task_id in ("upload", "wait", "gate"):
+        path = f"/dags/{lifecycle.dag_id}/dagRuns/{lifecycle.run_id}/taskInstances/{task_id}/links"
+        links = airflow.api.request("GET", path)["extra_links"]
+        assert links == {"Cohere dashboard": "https://dashboard.cohere.com/datasets"}
+
+
+def test_the_other_examples_succeed(airflow: Standalone) -> None:
+    assert run_of(airflow, "cohere_gated_fine_tune").state == "success"
+
+
+def test_each_validated_dataset_gets_one_run(airflow: Standalone) -> None:
+    consumer = "cohere_one_run_per_dataset"
+    airflow.api.wait_for_dag(consumer)
+    airflow.api.unpause(consumer)
+    producer = run_of(airflow, "cohere_upload_several")
+    assert producer.state == "success"
+    rows = airflow.api.xcom(producer.dag_id, producer.run_id, "wait")
+    assert len(rows) == 2
+
+    def runs() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = airflow.api.request("GET", f"/dags/{consumer}/dagRuns")["dag_runs"]
+        return found
+
+    deadline = time.monotonic() + 120
+    while [run["state"] for run in runs()] != ["success"] * 2 and time.monotonic() < deadline:
+        time.sleep(1)
+    assert [run["state"] for run in runs()] == ["success"] * 2
+    assert {run["partition_key"] for run in runs()} == {row["id"] for row in rows}
+    for run in runs():
+        assert airflow.api.xcom(consumer, run["dag_run_id"], "start_job").endswith(run["partition_key"])
 
 
 @pytest.mark.parametrize(
