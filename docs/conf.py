@@ -16,14 +16,19 @@ home = tempfile.mkdtemp(prefix="cohere-datasets-docs-")
 atexit.register(shutil.rmtree, home, ignore_errors=True)
 os.environ |= {"AIRFLOW_HOME": home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
 
+from airflow_provider_cohere_datasets.lake.schema import SCHEMA_VERSION  # noqa: E402
+
 project = "airflow-provider-cohere-datasets"
 author = "The airflow-provider-cohere-datasets authors"
 copyright = author
 release = version = version_of(project)
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "tables"]
-exclude_patterns = ["_build"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "graphs", "tables"]
+# Pages that others include.
+exclude_patterns = ["_build", "benchmarks_table.md"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["substitution"]
+myst_substitutions = {"schema_version": SCHEMA_VERSION}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
 
 import pyarrow
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.logging import getLogger
 
 from airflow_provider_cohere_datasets.core import errors
 from airflow_provider_cohere_datasets.lake import errors as lake_errors
 from airflow_provider_cohere_datasets.lake.schema import DESCRIPTIONS, file_schema
 
+PACKAGE = Path(errors.__file__).parents[1]
+
 
 class Table(SphinxDirective):
-    """A table out of rows of plain texts."""
+    """A table out of rows of plain texts; what the page says goes beside what the code says."""
+
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         lines = ["| " + " | ".join(row) + " |" for row in self.rows()]
@@ -30,26 +37,69 @@ class Table(SphinxDirective):
         """Yield the rows, the heading first."""
         raise NotImplementedError
 
+    def entries(self, mark: str) -> dict[str, str]:
+        """Return what the page says: ``key<mark>text``, and lines that go on with a text are indented."""
+        found: dict[str, str] = {}
+        key = ""
+        for line in self.content:
+            if line.startswith(" "):
+                found[key] += f" {line.strip()}"
+            elif line:
+                key, _, text = line.partition(mark)
+                found[key] = text.strip()
+        return found
+
+    def complain(self, what: str) -> None:
+        """Warn, which fails the build."""
+        getLogger(__name__).warning(what, location=self.get_location())
+
 
 class Errors(Table):
-    """The errors, and whether they are permanent."""
+    """The errors, whether they are permanent, and what to do, which the page says of each."""
 
     def rows(self) -> Iterator[Sequence[str]]:
-        yield "Error", "Permanent", "Meaning"
+        advice = self.entries(":")
+        yield "Error", "Permanent", "Meaning", "What to do"
         for module in (errors, lake_errors):
             for name, kind in vars(module).items():
                 if inspect.isclass(kind) and kind.__module__ == module.__name__:
                     meaning = (inspect.getdoc(kind) or "").splitlines()[0]
-                    yield f"{{py:class}}`~{module.__name__}.{name}`", "yes" if kind.permanent else "no", meaning
+                    if name not in advice:
+                        self.complain(f"nothing is said about {name}")
+                    permanent, what = "yes" if kind.permanent else "no", advice.pop(name, "")
+                    yield f"{{py:class}}`~{module.__name__}.{name}`", permanent, meaning, what
+        if advice:
+            self.complain(f"there are no errors {', '.join(advice)}")
+
+
+class Messages(Table):
+    """Parts of messages and what to do; each must be in the code as it stands here."""
+
+    def rows(self) -> Iterator[Sequence[str]]:
+        yield "The message has", "What to do"
+        for fragment, what in self.entries(" => ").items():
+            if fragment not in sources():
+                self.complain(f"no message has {fragment!r} in it")
+            yield f"*{fragment}*", what
+
+
+@cache
+def sources() -> str:
+    """Return the text of the whole package."""
+    return "\n".join(path.read_text() for path in sorted(PACKAGE.rglob("*.py")))
 
 
 class Columns(Table):
-    """The columns of the export."""
+    """The columns of the export, and the fields within them that have a description."""
 
     def rows(self) -> Iterator[Sequence[str]]:
         yield "Column", "Type", "Meaning"
         for field in file_schema(keep_raw=True):
             yield f"`{field.name}`", f"`{short(field.type)}`", DESCRIPTIONS[field.name]
+            for name, meaning in DESCRIPTIONS.items():
+                if name.startswith(f"{field.name}."):
+                    inner = field.type.value_type.field(name.partition(".")[2])
+                    yield f"`{name}`", f"`{short(inner.type)}`", meaning
 
 
 def short(kind: pyarrow.DataType) -> str:
@@ -62,5 +112,6 @@ def short(kind: pyarrow.DataType) -> str:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     app.add_directive("errors", Errors)
+    app.add_directive("messages", Messages)
     app.add_directive("columns", Columns)
     return {"parallel_read_safe": True}
