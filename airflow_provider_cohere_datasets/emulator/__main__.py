@@ -13,7 +13,7 @@ from pathlib import Path
 
 from airflow_provider_cohere_datasets.emulator.settings import API_KEY_VARIABLE, EmulatorSettings
 
-_NEEDED = ("fastapi", "fastavro", "python_multipart", "uvicorn")
+NEEDED = ("fastapi", "fastavro", "python_multipart", "uvicorn")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = EmulatorSettings(**chosen)
     except ValueError as error:
         parser.error(str(error))
-    if missing := [module for module in _NEEDED if find_spec(module) is None]:
+    if missing := [module for module in NEEDED if find_spec(module) is None]:
         return _refuse(f"{', '.join(missing)} missing: install airflow-provider-cohere-datasets[emulator]")
     return _serve(settings)
 

@@ -211,7 +211,10 @@ def _uvicorn_config(emulator: Emulator) -> uvicorn.Config:
 
 def _listening_socket(settings: EmulatorSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    # asyncio sets this for its own sockets only; without it, each request on a kept connection takes 40 ms longer.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _base_url(listener: socket.socket) -> str:

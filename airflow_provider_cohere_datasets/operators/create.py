@@ -13,7 +13,6 @@ from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.creation import Attempt, create, find
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetFailedError,
-    CohereDatasetNotFoundError,
     CohereDatasetsError,
     CohereDatasetSkippedError,
     CohereInputError,
@@ -23,6 +22,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereValidationTimeoutError,
     error_from_details,
 )
+from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.core.looking import Looker
 from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES
 from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, wait_for
@@ -53,8 +53,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     Airflow 3.3 the task's state store holds the id, so a retry adopts the dataset instead of uploading again. Where a
     try ended before the id was known, and always below 3.3, the next try looks in the list for a dataset of the same
     name and type that was created since, and uploads only if there is none. Several tasks that upload under one name
-    at the same time cannot be told apart that way: give them different names, or set ``unique_name``; otherwise such a
-    doubt fails the task for good and says so.
+    at the same time, below 3.3 in the same run, cannot be told apart that way: give them different names, or set
+    ``unique_name``. Where mapped instances share a name, a doubt fails the task for good and says so.
 
     When a user clears the task, it uploads anew, unless ``reuse_on_clear`` is set.
 
@@ -131,6 +131,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         delete_on_kill: bool = False,
         **kwargs: Any,
     ) -> None:
+        # So that ``create.output["id"]`` works beside ``create.output``.
+        kwargs.setdefault("multiple_outputs", True)
         super().__init__(**kwargs)
         self.name = name
         self.dataset_type = dataset_type
@@ -160,7 +162,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             if skipped_as not in {"fail", "success"}:
                 raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
             self._poll_policy()
-            PollPolicy(interval=self.validation_timeout)
+            try:
+                PollPolicy(interval=self.validation_timeout)
+            except CohereInputError:
+                what = f"{self.validation_timeout!r:.40}"
+                raise CohereInputError(f"validation_timeout must be a number of seconds, not {what}.") from None
 
     def _poll_policy(self) -> PollPolicy:
         return PollPolicy(interval=self.poke_interval)
@@ -168,7 +174,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload or adopt, wait if asked to, and tell the assets in ``outlets``."""
         memory = UploadMemory(context, retries=self.retries or 0, reuse_on_clear=self.reuse_on_clear)
-        name = f"{self.name}-{memory.token}" if self.unique_name and self.name else self.name
+        name = self.name
+        if self.unique_name:
+            with airflow_errors():  # before the suffix would hide that there is no name
+                written = given("name", name)
+            name = f"{written}-{memory.token}" if written else name
         if self.dataset_type and self.dataset_type not in DATASET_TYPES:
             self.log.warning("The dataset type %r is not documented; Cohere may refuse it.", self.dataset_type)
         with self.hook.creation(
@@ -208,12 +218,15 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     def _adopted(self, creation: Creation, dataset_id: str | None, attempt: Attempt) -> str | None:
         """Return the id of the dataset that an earlier try made, if it made one that is still there."""
+        policy = self.hook.get_conn().account.policy
         if dataset_id is None:
-            dataset_id = self.hook.run(find(creation, self.hook.get_conn().account.policy, attempt))
+            dataset_id = self.hook.run(find(creation, policy, attempt))
         else:
-            try:
-                self.hook.get_dataset(dataset_id)
-            except CohereDatasetNotFoundError:
+            # Right after its creation a dataset may not be known yet, so a look asks more than once.
+            looked = self.hook.run(Looker().look([dataset_id], policy))[dataset_id]
+            if isinstance(looked, CohereDatasetsError):
+                raise for_airflow(looked, self.conn_id)
+            if looked.status is None:
                 self.log.warning("Dataset %s of an earlier try is gone; uploading again.", dataset_id)
                 return None
         if dataset_id is not None:
@@ -239,10 +252,13 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         ti, dag = context.get("ti"), context.get("dag")
         if self.unique_name or dag is None or getattr(ti, "map_index", -1) < 0:
             return False
-        # Where only the task is mapped, the DAG knows which arguments differ; in a mapped group, only templates do.
+        # Where only the task is mapped, the DAG knows which arguments differ; in a mapped group, what is no text may.
         mapped = getattr(dag.get_task(self.task_id), "partial_kwargs", None)
         written = self._name_as_written if mapped is None else mapped.get("name")
-        return isinstance(written, str) and not rendered_later(written)
+        if not isinstance(written, str):
+            return mapped is not None and written is not None
+        # Most templates render to one text for all instances: those with ``ds`` do, for example.
+        return not (rendered_later(written) and ("map_index" in written or "task." in written))
 
     def _wait(self, dataset_id: str, created: dict[str, Any]) -> dict[str, Any]:
         """Wait for the validation, here or in the triggerer; the first look is always made here."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import time
 from typing import IO, TYPE_CHECKING, Any
 
 from requests_toolbelt import MultipartEncoder
@@ -11,8 +13,14 @@ from airflow_provider_cohere_datasets.core.errors import CohereInputError
 
 if TYPE_CHECKING:
     import contextlib
+    from collections.abc import Callable
 
     from airflow_provider_cohere_datasets.core.calls import Call, Upload
+
+_log = logging.getLogger(__name__)
+#: Seconds of an upload before its progress is logged, and between two lines about it.
+_EVERY = 10.0
+_MB = 1_000_000
 
 
 class UnreadableFileError(OSError):
@@ -26,10 +34,12 @@ class SizedFile:
     what is in memory already.
 
     :param file: the file, at its beginning.
+    :param progress: told how many bytes were read.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
         self._file = file
+        self._progress = progress
         #: Bytes that are still to be read.
         self.len = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -46,22 +56,62 @@ class SizedFile:
         if not data:
             raise UnreadableFileError("it became shorter while it was sent")
         self.len -= len(data)
+        if self._progress is not None:
+            self._progress.add(len(data))
         return data
 
 
-def multipart(call: Call, stack: contextlib.ExitStack) -> Any:
+class Progress:
+    """Logs how far an upload is, every ten seconds, so that a long one does not look like one that hangs.
+
+    :param clock: tells a monotonic time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        #: Bytes of all files together; what else is in the body does not count.
+        self.total = 0
+        self._clock = clock
+        self._started = clock()
+        self._due = self._started + _EVERY
+        self._sent = 0
+
+    def add(self, size: int) -> None:
+        """Count bytes that are being sent."""
+        self._sent += size
+        now = self._clock()
+        # The last bytes are news soon enough: the answer comes, or an error.
+        if now < self._due or self._sent >= self.total:
+            return
+        self._due = now + _EVERY
+        _log.info(
+            "Uploading: %.1f of %.1f MB (%d %%), %.1f MB/s.",
+            self._sent / _MB,
+            self.total / _MB,
+            100 * self._sent // self.total,
+            self._sent / _MB / (now - self._started),
+        )
+
+
+def multipart(call: Call, stack: contextlib.ExitStack, *, clock: Callable[[], float] = time.monotonic) -> Any:
     """Return the body of a call with files, which are closed with the stack.
 
+    :param call: the call.
+    :param stack: closes the files.
+    :param clock: tells a monotonic time in seconds.
     :raises CohereInputError: if a file cannot be opened.
     """
-    return MultipartEncoder(
-        fields=[(upload.field, (upload.filename, _open(upload, stack), upload.content_type)) for upload in call.uploads]
-    )
+    progress = Progress(clock)
+    fields = []
+    for upload in call.uploads:
+        file = _open(upload, stack, progress)
+        progress.total += file.len
+        fields.append((upload.field, (upload.filename, file, upload.content_type)))
+    return MultipartEncoder(fields=fields)
 
 
-def _open(upload: Upload, stack: contextlib.ExitStack) -> SizedFile:
+def _open(upload: Upload, stack: contextlib.ExitStack, progress: Progress) -> SizedFile:
     try:
-        return SizedFile(stack.enter_context(upload.open()))
+        return SizedFile(stack.enter_context(upload.open()), progress)
     except OSError as error:
         raise CohereInputError(
             f"{upload.field} {upload.filename!r} cannot be opened: {error.strerror or error}."

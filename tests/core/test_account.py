@@ -29,6 +29,9 @@ def account(host: str | None = None, password: str | None = KEY, **values: objec
         ("api.cohere.com", DEFAULT_BASE_URL),
         ("api.cohere.com/v1", DEFAULT_BASE_URL),
         ("https://proxy.example/cohere/v1/", "https://proxy.example/cohere"),
+        ("https://proxy.example/cohere//v1", "https://proxy.example/cohere"),
+        ("https://proxy.example/X/v1", "https://proxy.example/X"),
+        ("https://proxy.example/X/", "https://proxy.example/X"),
         ("https://proxy.example/v1x", "https://proxy.example/v1x"),
         ("https://proxy.example:8443/v1", "https://proxy.example:8443"),
         ("localhost:8000", "http://localhost:8000"),
@@ -72,7 +75,7 @@ def test_hosts_out_of_a_connection_uri(host: str, schema: str | None, port: int 
 def test_plain_http_only_for_loopback(host: str) -> None:
     with pytest.raises(CohereInputError, match="plain http, which would show the API key on the network"):
         account(host)
-    with pytest.raises(CohereInputError, match="plain http"):
+    with pytest.raises(CohereInputError, match=r'plain http.* "allow_insecure_http": true in the extra'):
         account(host, extra={"allow_insecure_http": False})
     for yes in (True, "true", "True", " yes ", 1, "on"):
         assert account(host, extra={"allow_insecure_http": yes}).base_url == host
@@ -98,6 +101,7 @@ def test_plain_http_from_the_scheme_of_a_uri_too() -> None:
         "::1",
         "https://api.cohere.com/a b",
         "https://api.cohere.com\\@other.invalid",
+        "https://api.cohere.com\\other",
         "https://api.cohere.com/ü",
         "https://other\u2100.invalid",
     ],
@@ -140,6 +144,7 @@ def test_what_cannot_be_a_key_is_refused_and_not_shown(bad: str, shape: str) -> 
 def test_the_key_is_not_in_the_representation() -> None:
     assert KEY not in repr(account())
     assert KEY not in str(account())
+    assert account().label == "connection 'my_conn'"
 
 
 def test_client_names() -> None:
@@ -169,6 +174,7 @@ def test_every_value_of_the_policy_can_be_set() -> None:
     assert account(extra=dict.fromkeys(values, 9), overrides=values).policy == expected
     assert account(extra=dict.fromkeys(values, ""), overrides=dict.fromkeys(values)).policy == (RequestPolicy())
     assert isinstance(account(extra={"max_tries": "3"}).policy.max_tries, int)
+    assert account(extra={"max_tries": 1}).policy.max_tries == 1
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "many", True, [], float("nan"), float("inf"), "nan", 10**400])
@@ -180,10 +186,21 @@ def test_numbers_of_tries_that_are_none(value: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["connect_timeout", "read_timeout", "total_timeout", "upload_timeout"])
-@pytest.mark.parametrize("value", [0, -1, "soon", False, {}, "-inf", 10**400])
+@pytest.mark.parametrize("value", [0, -1, "soon", False, {}, "-inf", 10**400, 1e9])
 def test_seconds_that_are_none(name: str, value: object) -> None:
     with pytest.raises(CohereInputError, match=f"^{name} in request_policy must be a number of seconds"):
         account(overrides={name: value})
+
+
+def test_the_pace_may_come_from_the_configuration() -> None:
+    assert account().policy.requests_per_minute is None
+    pace = {"requests_per_minute": "0.5"}
+    assert account(defaults=pace).policy.requests_per_minute == 0.5
+    assert account(defaults=pace, extra={"requests_per_minute": 30}).policy.requests_per_minute == 30
+    with pytest.raises(
+        CohereInputError, match=r"^requests_per_minute in Airflow's configuration must be a number above 0, not 0\.$"
+    ):
+        account(defaults={"requests_per_minute": 0})
 
 
 @pytest.mark.parametrize("name", ["backoff_base", "backoff_max", "max_retry_after"])

@@ -54,6 +54,19 @@ def test_the_name_of_the_argument_is_in_the_error() -> None:
     assert len(str(got.value)) < 200
 
 
+def test_what_a_task_returned_of_a_dataset_stands_for_its_id() -> None:
+    assert calls.checked_id({"id": "news-1", "name": "news"}) == "news-1"
+    assert calls.get_dataset({"id": "news-1"}).dataset_id == "news-1"  # type: ignore[arg-type]
+    for wrong, says in (
+        ({}, "not dict"),
+        ({"name": "x"}, "not dict"),
+        ({"id": 5}, "not int"),
+        ({"id": ""}, "is empty"),
+    ):
+        with pytest.raises(CohereInputError, match=says):
+            calls.checked_id(wrong)
+
+
 def test_a_dataset_is_read() -> None:
     dataset = calls.read_dataset(GET, reply({"dataset": {"id": "reviews-abc123", "name": "reviews", "new": 1}}))
     assert (dataset.id, dataset.name, dataset.validation_status) == ("reviews-abc123", "reviews", "unknown")

@@ -17,6 +17,8 @@ TRANSIENT = {
     errors.CohereUnexpectedAnswerError,
     errors.CohereTransportError,
     errors.CohereListingError,
+    errors.CohereUploadUnsettledError,
+    errors.CohereValidationTimeoutError,
 }
 
 
@@ -76,6 +78,26 @@ def test_what_a_person_reads() -> None:
     assert str(error) == "Something went wrong. Gave up after 3 tries. (connection 'my_conn')"
     error.tries = 1
     assert str(error) == "Something went wrong. (connection 'my_conn')"
+    error.tries = 2
+    assert str(error) == "Something went wrong. Gave up after 2 tries. (connection 'my_conn')"
+
+
+def test_an_error_knows_what_it_is_about() -> None:
+    error = full(errors.CohereRateLimitError)
+    assert error.args == ("Something went wrong.",)
+    assert error.details() == {
+        "type": "CohereRateLimitError",
+        "message": "Something went wrong.",
+        "dataset_id": "reviews-abc123",
+        "status": 429,
+        "method": "GET",
+        "path": "/v1/datasets/reviews-abc123",
+        "error_id": "e-1",
+        "retry_after": 1.5,
+        "tries": 3,
+    }
+    short = CohereDatasetsError("Short.")
+    assert (short.tries, short.conn_id) == (0, None)
 
 
 def test_bad_input_is_a_value_error() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pendulum
@@ -44,7 +45,18 @@ def test_times_are_utc_with_a_zone(value: str | datetime, wire: str) -> None:
     assert result is not None
     assert on_the_wire(result) == wire
     assert type(result) is datetime
+    assert isinstance(microseconds(result), int)
     assert microseconds(result) == round((result - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+
+
+def test_the_zone_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ("2026-03-01T12:30", "2026-03-01T13:30+01:00", datetime(2026, 3, 1, 12, 30))
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        moments = [moment("after", value) for value in values]
+    time.tzset()
+    assert moments == [datetime(2026, 3, 1, 12, 30, tzinfo=UTC)] * 3
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "\n"])
@@ -119,11 +131,14 @@ def test_a_window_of_one_moment_is_empty() -> None:
 
 
 def test_the_description_is_what_was_asked_for() -> None:
-    filters = ListFilters.of(dataset_type="embed-input", validation_status="failed", after=DAY)
+    filters = ListFilters.of(
+        dataset_type="embed-input", validation_status="failed", after=DAY, before=DAY + timedelta(days=1)
+    )
     assert filters.description() == {
         "dataset_type": "embed-input",
         "validation_status": "failed",
         "after": "2026-03-01T00:00:00.000000Z",
+        "before": "2026-03-02T00:00:00.000000Z",
     }
 
 

@@ -87,6 +87,16 @@ CASES: list[tuple[dict[str, Any], Dataset, list[str]]] = [
         aged(days=31),
         ["it is 31 days, 0:00:00 old, above the maximum of 0:01:00 (Cohere deletes it now)"],
     ),
+    (
+        {"max_age": 60},
+        aged(days=30),
+        ["it is 30 days, 0:00:00 old, above the maximum of 0:01:00 (Cohere deletes it now)"],
+    ),
+    (
+        {"max_age": 60},
+        aged(days=30, seconds=-1),
+        ["it is 29 days, 23:59:59 old, above the maximum of 0:01:00 (Cohere deletes it in 0:00:01)"],
+    ),
     ({"max_age": 60}, dataset(), ["its age is not known, and the maximum is 0:01:00"]),
 ]
 
@@ -126,7 +136,21 @@ def test_the_text_none_is_a_mistake(name: str) -> None:
         Requirements.of(**{name: "None"})
 
 
-@pytest.mark.parametrize("value", [0, -1, "0", "a day", True, timedelta(0), float("inf"), float("nan"), 1e10, []])
+def test_the_text_none_is_a_mistake_in_a_list_and_a_threshold_too() -> None:
+    with pytest.raises(CohereInputError, match=r"^allowed_types is the text"):
+        Requirements.of(allowed_types=["a", "None"])
+    with pytest.raises(CohereInputError, match=r"^max_failed is the text"):
+        Tolerance.of("None")
+
+
+def test_what_just_fits_is_not_cut() -> None:
+    given = dataset(validation_status="failed", validation_error="x" * 300, id="y" * 100)
+    (violation,) = Requirements().violations(given, NOW)
+    assert f"({'x' * 300})" in violation
+    assert Findings([], {given.id: [violation]}).message(Tolerance()).endswith(f"- {given.id!r}: {violation}.")
+
+
+@pytest.mark.parametrize("value", [0, -1, "0", "a day", True, timedelta(0), float("inf"), float("nan"), 1e9, []])
 def test_durations_that_are_none(value: object) -> None:
     with pytest.raises(CohereInputError, match=r"^max_age must be a duration, or a number of seconds, above 0"):
         Requirements.of(max_age=value)
@@ -177,6 +201,13 @@ def test_several_datasets_are_told_apart() -> None:
         "- 'c': its status is 'queued', not 'validated'."
     )
     assert "above the max_failed of 1 (0.25 of 4):" in found.message(Tolerance(Fraction(1, 4)))
+
+
+def test_all_that_is_wrong_with_a_dataset_is_told() -> None:
+    requirements = Requirements.of(max_age=60, min_total_examples=1)
+    found = check([("a", aged(days=1))], requirements, NOW)
+    assert found.message(Tolerance()).endswith(f"- 'a': {'; '.join(requirements.violations(aged(days=1), NOW))}.")
+    assert "not given, below the minimum of 1; it is 1 day, 0:00:00 old" in found.message(Tolerance())
 
 
 def test_none_is_none() -> None:

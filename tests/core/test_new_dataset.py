@@ -60,6 +60,7 @@ def test_names_have_49_characters_at_most() -> None:
         ("name", 5, "must be a text, not int"),
         ("dataset_type", " ", "dataset_type is empty"),
         ("dataset_type", None, "dataset_type is empty"),
+        ("dataset_type", "None", 'the text "None"'),
         ("csv_delimiter", ";;", "must be one character"),
         ("csv_delimiter", 5, "must be a text, not int"),
         ("text_separator", ["a"], "must be a text, not list"),

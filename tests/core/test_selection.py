@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import ListFilters
-from airflow_provider_cohere_datasets.core.selection import Selection
+from airflow_provider_cohere_datasets.core.selection import FILTERS, Selection
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -54,7 +54,9 @@ def test_one_way(values: dict[str, Any], selection: Selection) -> None:
     ],
 )
 def test_not_one_way(values: dict[str, Any], says: str) -> None:
-    with pytest.raises(CohereInputError, match=r"^Give either dataset_id, dataset_ids or a filter") as caught:
+    with pytest.raises(
+        CohereInputError, match=rf"^Give either dataset_id, dataset_ids or a filter \({', '.join(FILTERS)}\)"
+    ) as caught:
         Selection.of(values)
     assert str(caught.value).endswith(says)
 
@@ -77,7 +79,7 @@ def test_what_is_not_known_yet_may_turn_out_not_to_be_set() -> None:
         ({"dataset_ids": 7}, "dataset_ids must be a list of ids"),
         ({"dataset_ids": ["a", ""]}, "dataset_ids is empty"),
         ({"dataset_ids": [None]}, "dataset_ids must be a text"),
-        ({"dataset_ids": map(str, range(1001))}, "dataset_ids has 1001 ids, more than the 1000"),
+        ({"dataset_ids": [str(number) for number in range(1001)]}, "dataset_ids has 1001 ids, more than the 1000"),
         ({"validation_status": "ready"}, "validation_status 'ready' is not one of"),
         ({"after": "yesterday"}, "after 'yesterday' is not an ISO 8601 time"),
     ],
@@ -85,6 +87,11 @@ def test_what_is_not_known_yet_may_turn_out_not_to_be_set() -> None:
 def test_bad_values(values: dict[str, Any], says: str) -> None:
     with pytest.raises(CohereInputError, match=f"^{says}"):
         Selection.of(values)
+
+
+def test_a_thousand_ids_may_be_given_in_any_form() -> None:
+    chosen = Selection.of({"dataset_ids": map(str, range(1000))})
+    assert chosen.dataset_ids == tuple(str(number) for number in range(1000))
 
 
 def test_it_says_what_there_is_none_of() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cohere_datasets.core.account import RequestPolicy
+from airflow_provider_cohere_datasets.core.calls import Outcome, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
     CohereDatasetFailedError,
@@ -17,9 +19,10 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInputError,
     CohereInvalidRequestError,
     CohereServerError,
+    error_from_details,
 )
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
-from airflow_provider_cohere_datasets.core.looking import Looked, Observation
+from airflow_provider_cohere_datasets.core.looking import Looked, Looker, Observation
 from airflow_provider_cohere_datasets.core.waiting import (
     Goal,
     PollPolicy,
@@ -28,6 +31,7 @@ from airflow_provider_cohere_datasets.core.waiting import (
     Watch,
     assess,
     failure_of,
+    wait_for,
     waited_for,
 )
 
@@ -271,3 +275,109 @@ def test_an_event_that_is_none(payload: object) -> None:
         WaitEvent.from_json(payload)
     assert isinstance(caught.value, CohereDatasetsError)
     assert caught.value.permanent
+
+
+class Waiting:
+    """Drives a wait by hand: each answer is a status or what the request comes to, and pauses move the time.
+
+    :param answers: one for each request; the last one is repeated.
+    :param seconds: that each request takes.
+    """
+
+    def __init__(self, *answers: str | Reply | TransportFailure, seconds: float = 0.0, **options: Any) -> None:
+        self.answers = list(answers)
+        self.seconds = seconds
+        self.watch = watch(**options)
+        self.now = 50.0
+        self.requests: list[float] = []
+
+    def run(self, timeout: float, poll: PollPolicy) -> WaitEvent:
+        flow = wait_for(self.watch, Looker(), RequestPolicy(max_tries=1), poll, timeout=timeout)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = flow.send(outcome)
+            except StopIteration as stop:
+                over: WaitEvent = stop.value
+                return over
+            outcome = self.pause(step.seconds) if isinstance(step, Pause) else self.answer()
+
+    def pause(self, seconds: float) -> float:
+        assert seconds >= 0
+        self.now += seconds
+        return self.now
+
+    def answer(self) -> Reply | TransportFailure:
+        self.requests.append(self.now - 50.0)
+        self.now += self.seconds
+        given = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if not isinstance(given, str):
+            return given
+        dataset = {"id": "a", "name": "n", "dataset_type": "embed-input", "validation_status": given}
+        return Reply("http://x", 200, {}, json.dumps({"dataset": dataset}).encode())
+
+
+EVEN = PollPolicy(interval=10, jitter=0)
+
+
+def test_a_wait_in_place() -> None:
+    waiting = Waiting("queued", "processing", "validated")
+    over = waiting.run(100, EVEN)
+    assert (over.outcome, waiting.requests) == ("ready", [0, 10, 20])
+    expected = {"id": "a", "status": "validated", "num_rows": 0, "size_bytes": 0, "warnings": 0}
+    assert over.results() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "requests"), [(-1, [0]), (0, [0]), (5, [0, 5]), (25, [0, 10, 20, 25]), (20, [0, 10, 20])]
+)
+def test_the_last_look_is_made_when_the_time_is_up(timeout: float, requests: list[float]) -> None:
+    waiting = Waiting("queued")
+    assert waiting.run(timeout, EVEN).outcome == "timeout"
+    assert waiting.requests == requests
+
+
+def test_time_that_requests_take_counts() -> None:
+    waiting = Waiting("queued", seconds=8)
+    assert waiting.run(20, EVEN).outcome == "timeout"
+    assert waiting.requests == [0, 18]
+
+
+def test_looks_that_fail_for_a_while() -> None:
+    warned: list[str] = []
+    busy = Reply("http://x", 503, {"retry-after": "30"})
+    waiting = Waiting(busy, TransportFailure("no route"), "validated", warn=warned.append)
+    assert waiting.run(100, EVEN).outcome == "ready"
+    # The server's own wish counts where it is longer than the interval.
+    assert waiting.requests == [0, 30, 40]
+    assert len(warned) == 2
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_permanent_error_ends_a_wait_in_place(code: int) -> None:
+    waiting = Waiting(Reply("http://x/v1/datasets/a", code))
+    over = waiting.run(100, EVEN)
+    assert over.outcome == "error"
+    assert over.error is not None
+    assert error_from_details(over.error).permanent
+
+
+def test_too_many_failures_in_a_row_end_a_wait_in_place() -> None:
+    waiting = Waiting(Reply("http://x", 503))
+    assert waiting.run(100, EVEN).outcome == "error"
+    assert waiting.requests == [0, 10, 20]
+
+
+def test_a_driver_must_tell_the_time() -> None:
+    flow = wait_for(watch(), Looker(), RequestPolicy(), EVEN, timeout=0)
+    next(flow)
+    with pytest.raises(TypeError, match="the time, not None"):
+        flow.send(None)
+
+
+def test_results_are_small_json() -> None:
+    shown = Observation("a", "skipped", 5, 6, 7, "why", "n" * 500, "t")
+    (result,) = WaitEvent("ready", (shown,)).results()
+    assert result == {"id": "a", "status": "skipped", "num_rows": 5, "size_bytes": 6, "warnings": 7}
+    assert json.loads(json.dumps(result)) == result
+    assert WaitEvent("timeout").results() == []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, RetryDecision, RetryPolicy
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_cohere_datasets.core.errors import CohereServerError
 from airflow_provider_cohere_datasets.hooks.retries import CohereRetryPolicy
@@ -22,6 +22,7 @@ from airflow_provider_cohere_datasets.operators.datasets import (
 )
 from tests.adversary import AdversarialServer, error
 from tests.hooks.conftest import Connect
+from tests.versions import needs_retry_policies
 
 REQUIRED: list[tuple[type[CohereDatasetsOperator], dict[str, Any]]] = [
     (CohereListDatasetsOperator, {}),
@@ -34,11 +35,10 @@ REQUIRED: list[tuple[type[CohereDatasetsOperator], dict[str, Any]]] = [
 each = pytest.mark.parametrize(("kind", "arguments"), REQUIRED)
 
 
-class Never(RetryPolicy):
-    """A policy of the user's own."""
+def policy_of_the_users_own() -> Any:
+    from airflow.providers.common.compat.sdk import ExceptionRetryPolicy
 
-    def evaluate(self, *_: Any, **__: Any) -> RetryDecision:
-        return RetryDecision.fail()
+    return ExceptionRetryPolicy(rules=[])
 
 
 def parameters(kind: type[CohereDatasetsOperator]) -> list[str]:
@@ -102,7 +102,7 @@ def test_the_file_of_an_upload_is_rendered(server: AdversarialServer, tmp_path: 
         task_id="x", name="news-{{ ds }}", dataset_type="embed-input", data=f"{tmp_path}/{{{{ ds }}}}.jsonl"
     )
     operator.render_template_fields({"ds": "2026-01-01"})
-    created = server.model.get(operator.execute({}))
+    created = server.model.get(operator.execute({})["id"])
     assert created
     assert created["name"] == "news-2026-01-01"
 
@@ -123,11 +123,12 @@ def test_the_request_policy_reaches_the_server(server: AdversarialServer) -> Non
     assert server.count() == 2
 
 
+@needs_retry_policies
 @each
 def test_the_retry_policy_is_ours_unless_the_user_has_one(
     kind: type[CohereDatasetsOperator], arguments: dict[str, Any]
 ) -> None:
-    own = Never()
+    own = policy_of_the_users_own()
     assert isinstance(kind(task_id="x", **arguments).retry_policy, CohereRetryPolicy)
     assert kind(task_id="x", retry_policy=own, **arguments).retry_policy is own
     assert kind(task_id="x", default_args={"retry_policy": own}, **arguments).retry_policy is own
@@ -143,8 +144,9 @@ def unmapped(**options: Any) -> BaseOperator:
     return task
 
 
+@needs_retry_policies
 def test_mapped_tasks_have_it_too() -> None:
-    own = Never()
+    own = policy_of_the_users_own()
     with DAG("d", schedule=None):
         assert isinstance(unmapped().retry_policy, CohereRetryPolicy)
     with DAG("d", schedule=None):

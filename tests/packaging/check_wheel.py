@@ -80,7 +80,9 @@ def check_contents(wheel: Path) -> None:
         raise CheckError(f"should not be there: {', '.join(sorted(foreign))}")
     if list(entry_points["apache_airflow_provider"].values()) != [f"{PACKAGE}.get_provider_info:get_provider_info"]:
         raise CheckError("the entry point for Airflow is wrong")
-    print(f"{len(names)} files, with py.typed, the licence and the entry point")
+    if list(entry_points["pytest11"].values()) != [f"{PACKAGE}.emulator.pytest_plugin"]:
+        raise CheckError("the entry point for pytest is wrong")
+    print(f"{len(names)} files, with py.typed, the licence and the entry points")
 
 
 def install(wheel: Path, folder: Path) -> Path:

@@ -13,6 +13,9 @@ from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetVali
 from tests.adversary import AdversarialServer, Listing, Slow, Through, error, make_datasets, per_minute
 from tests.hooks.conftest import Connect
 from tests.triggers.triggerer import Triggerer, trigger
+from tests.versions import needs_shared_streams
+
+pytestmark = needs_shared_streams
 
 
 async def until(condition: Any) -> None:

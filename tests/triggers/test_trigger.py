@@ -37,6 +37,7 @@ def test_every_option_survives() -> None:
         "request_policy": {"max_tries": 2},
         "shared": False,
         "memory": {"failures": 2},
+        "delete_on_kill": True,
     }
     assert rebuilt(CohereDatasetValidationTrigger(**options)).serialize()[1] == options
     assert trigger(dataset_ids=("a", "b")).serialize()[1]["dataset_ids"] == ["a", "b"]
