@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready-$(AIRFLOW)
 
-.PHONY: help demo test lint types unit docs wheel system clean
+.PHONY: help demo test lint types unit docs wheel system bench soak mutation clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,21 @@ wheel: $(READY) ## Build the wheel, check it, and use it in a bare environment
 
 system: $(READY) ## Tests in a real Airflow with scheduler, triggerer and API server
 	$(BIN)/python -m pytest -m system tests/system
+
+bench: $(READY) ## All benchmarks, ours beside what users would use instead; writes the table of the documentation
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) --group bench
+	$(BIN)/python -m benchmarks
+
+soak: $(READY) ## Hundreds of exports and waits on a server of which every fourth answer is broken
+	$(BIN)/python -m tests.soak
+
+# On a copy, because mutmut writes beside what it changes.
+mutation: $(READY) ## Change parts of core/ a thousand times, and show the changes that no test notices
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) "mutmut>=3.8,<4"
+	rm -rf build/mutation
+	mkdir -p build/mutation
+	cp -r airflow_provider_cohere_datasets tests pyproject.toml README.md build/mutation
+	cd build/mutation && $(abspath $(BIN))/mutmut run && $(abspath $(BIN))/mutmut results
 
 clean: ## Remove everything that the other commands made
 	rm -rf $(VENV) .demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

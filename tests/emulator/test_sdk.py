@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import cohere
@@ -67,8 +68,27 @@ def test_the_whole_life_of_a_dataset(
         original = httpx.get(part.original_url, trust_env=False)
         assert original.content == content
 
+    got = sdk.datasets.get(created.id).dataset
+    assert (got.id, got.name, got.dataset_type, got.validation_status) == (
+        created.id,
+        "My rows",
+        "embed-input",
+        "validated",
+    )
+
     listed = sdk.datasets.list(dataset_type="embed-input", validation_status="validated", limit=10, offset=0)
     assert [dataset.id for dataset in listed.datasets] == [created.id]
+    second = timedelta(seconds=1)
+    window = {"after": got.created_at - second, "before": got.created_at + second}
+    assert [dataset.id for dataset in sdk.datasets.list(**window).datasets] == [created.id]
+    for none in (
+        {"before": got.created_at - second},
+        {"after": got.created_at + second},
+        {"dataset_type": "embed-result"},
+        {"validation_status": "failed"},
+        {"offset": 1},
+    ):
+        assert sdk.datasets.list(**none).datasets == []
     stored = sum(part.size_bytes for part in parts) + 2 * len(content)
     assert sdk.datasets.get_usage().organization_usage == stored
 
