@@ -53,7 +53,7 @@ class Call:
     :param dataset_id: the dataset it is about, if it is about one.
     :param repeatable: whether sending it twice does no harm.
     :param uploads: the files to send.
-    :param ahead: what will probably be asked for next; a driver may send it already while this one is under way.
+    :param ahead: what will probably be asked for next; a driver may send these already while this one is under way.
     """
 
     operation: str
@@ -63,7 +63,7 @@ class Call:
     dataset_id: str | None = None
     repeatable: bool = True
     uploads: tuple[Upload, ...] = ()
-    ahead: Call | None = field(default=None, compare=False)
+    ahead: tuple[Call, ...] = field(default=(), compare=False)
 
     @property
     def target(self) -> str:
@@ -146,10 +146,10 @@ def _one(method: str, operation: str, dataset_id: object) -> Call:
     return Call(operation, method, f"/v1/datasets/{quote(checked, safe='')}", dataset_id=checked)
 
 
-def list_datasets(filters: ListFilters, *, limit: int, offset: int, ahead: Call | None = None) -> Call:
+def list_datasets(filters: ListFilters, *, limit: int, offset: int, ahead: Sequence[Call] = ()) -> Call:
     """``GET /v1/datasets``: one page of the list."""
     window = [("limit", str(limit)), ("offset", str(offset))]
-    return Call("list datasets", "GET", "/v1/datasets", (*filters.query(), *window), ahead=ahead)
+    return Call("list datasets", "GET", "/v1/datasets", (*filters.query(), *window), ahead=tuple(ahead))
 
 
 def get_dataset(dataset_id: str) -> Call:

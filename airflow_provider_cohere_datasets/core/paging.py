@@ -49,9 +49,9 @@ _PATIENCE = 100
 _SIGNS, _SIGNS_IF_RAGGED = 2, 8
 #: Pages smaller than asked for, each with something new, after which we look how far away the end is.
 _CHASE = 20
-#: Rows read, and full pages in a row, after which the next page is asked for ahead. The guess may cost a request where
-#: the list ends, which a short list shall not.
-_LONG, _FULL_PAGES = 5_000, 4
+#: Rows read, and full pages in a row, after which the next pages are asked for ahead. Each may be a request too many
+#: where the list ends, which shall not happen to a short list.
+_LONG, _FULL_PAGES, _PAGES_AHEAD = 5_000, 4, 2
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
 #: by one random pass in three is missed by all of them once in 500,000 times.
 _QUIET_PASSES = 12
@@ -245,12 +245,17 @@ class _Reading(Generic[P]):
             return page
 
     def _call(self, offset: int, size: int, overlap: int | None) -> Call:
-        """Return the call for a page; it announces the next one if that is as good as certain."""
-        ahead = None
+        """Return the call for a page; it announces the next ones if they are as good as certain."""
+        ahead: list[Call] = []
         if overlap is not None and self.full >= _FULL_PAGES and self.report.rows >= _LONG:
-            rows = self.report.rows + 2 * self.widest
-            if self.limit is None or rows <= self.limit:
-                ahead = calls.list_datasets(self.filters, limit=size, offset=offset + self.widest - overlap)
+            pages = _PAGES_AHEAD
+            if self.limit is not None:
+                pages = min(pages, (self.limit - self.report.rows) // self.widest - 1)
+            step = self.widest - overlap
+            ahead = [
+                calls.list_datasets(self.filters, limit=size, offset=offset + step * number)
+                for number in range(1, pages + 1)
+            ]
         return calls.list_datasets(self.filters, limit=size, offset=offset, ahead=ahead)
 
     def _hand_on(self, page: P) -> Steps[P, bool]:

@@ -19,7 +19,7 @@ ROWS_PER_GROUP = 10_000
 #: Rows with many samples are large: a row group ends early rather than hold more than this.
 BYTES_PER_GROUP = 64 * 1024 * 1024
 #: How many pages may wait to be written.
-PAGES_AHEAD = 4
+PAGES_AHEAD = 2
 
 
 class RowGroupWriter:

@@ -31,16 +31,16 @@ class Ahead:
         self._flights: list[_Flight] = []
 
     def send(self, call: Call) -> Reply | TransportFailure:
-        """Return the outcome of a call, which may have been sent already, and send the one that it announces.
+        """Return the outcome of a call, which may have been sent already, and send those that it announces.
 
         An answer that is not asked for after all is thrown away.
         """
         wanted = next((flight for flight in self._flights if flight.call == call), None)
-        self._flights = [f for f in self._flights if f is not wanted and (f.is_alive() or f.call == call.ahead)]
-        if call.ahead is not None and len(self._flights) < _MOST and all(f.call != call.ahead for f in self._flights):
-            flight = _Flight(call.ahead, self._send, self._prepare)
-            flight.start()
-            self._flights.append(flight)
+        self._flights = [f for f in self._flights if f is not wanted and (f.is_alive() or f.call in call.ahead)]
+        for ahead in call.ahead:
+            if len(self._flights) < _MOST and all(flight.call != ahead for flight in self._flights):
+                self._flights.append(_Flight(ahead, self._send, self._prepare))
+                self._flights[-1].start()
         if wanted is not None:
             wanted.join()
             if wanted.outcome is not None:
