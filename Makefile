@@ -6,8 +6,11 @@ AIRFLOW ?= 3.3.2
 BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready-$(AIRFLOW)
+GROUPS ?= test lint docs build
+# Each Airflow with another Python, where that is installed, and with $(PYTHON) elsewhere; 2.11 goes up to 3.12.
+MATRIX := 2.11.2=python3.12 3.1.8=python3.13 3.3.2=python3.11
 
-.PHONY: help demo test lint types unit docs wheel system bench soak mutation clean
+.PHONY: help demo test lint types unit unit-only test-matrix docs wheel system bench soak mutation clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,7 +21,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) pip
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) "apache-airflow==$(AIRFLOW)" \
-		--group test --group lint --group docs --group build -e ".[emulator]"
+		$(GROUPS:%=--group %) -e ".[emulator]"
 	touch $@
 
 demo: $(READY) ## Run the main job on the emulator in a real Airflow and show the Parquet
@@ -35,6 +38,12 @@ types: $(READY)
 
 unit: $(READY)
 	$(BIN)/python -m tests.coverage
+
+unit-only: $(READY)
+	$(BIN)/python -m pytest -q
+
+test-matrix: ## Tests on Airflow 2.11, 3.1 and 3.3, each in an environment of its own
+	@MAKE="$(MAKE)" $(PYTHON) -m tests.matrix $(MATRIX)
 
 docs: $(READY) ## Build the documentation into docs/_build
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -61,4 +70,4 @@ mutation: $(READY) ## Change parts of core/ a thousand times, and show the chang
 	cd build/mutation && $(abspath $(BIN))/mutmut run && $(abspath $(BIN))/mutmut results
 
 clean: ## Remove everything that the other commands made
-	rm -rf $(VENV) .demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) .venv-* .demo build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

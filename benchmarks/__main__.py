@@ -23,13 +23,17 @@ def main() -> int:
     """Run the benchmarks one after the other; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds of small cases")
-    quick = parser.parse_args().quick
+    parser.add_argument("--rounds", type=int, help="rounds of the export; 3 if not given")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     sections, failed = [], False
     with tempfile.TemporaryDirectory() as folder:
         figures = Path(folder) / "export.json"
         for name, title in TITLES.items():
             options = ["--quick"] if quick and name != "parse" else []
-            options += ["--json", str(figures)] if name == "export" else []
+            if name == "export":
+                options += ["--json", str(figures)]
+                options += ["--rounds", str(arguments.rounds)] if arguments.rounds else []
             command = [sys.executable, "-m", f"benchmarks.{name}", *options]
             ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=os.environ)
             failed = failed or ran.returncode != 0

@@ -18,7 +18,7 @@ from airflow_provider_cohere_datasets.operators.datasets import CohereCreateData
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 
 DATA = Path(__file__).parent / "data"
-VALIDATED = Asset(name="cohere_uploads_validated", uri="cohere://api.cohere.com/datasets")
+VALIDATED = Asset("cohere://api.cohere.com/datasets")
 
 try:
     from airflow.sdk import PartitionedAssetTimetable

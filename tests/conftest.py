@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,25 @@ def _isolate() -> None:
 
 
 _isolate()
+
+#: What Airflow and its libraries say when Airflow imports them, by its version; every other warning is an error.
+WARNINGS = {
+    "2.11": [
+        "ignore:Timer and timing metrics publish in seconds were deprecated:DeprecationWarning",
+        "ignore::DeprecationWarning:(connexion|flask_appbuilder|flask_babel|flask_sqlalchemy|marshmallow_sqlalchemy)",
+    ],
+    "3.1": [
+        "ignore:The `airflow.operators.branch.BaseBranchOperator` attribute is deprecated:FutureWarning",
+        "ignore:'HTTP_422_UNPROCESSABLE_ENTITY' is deprecated:DeprecationWarning:airflow[.]api_fastapi",
+        "ignore:Using Connection.from_json from `airflow.models` is deprecated:DeprecationWarning:airflow[.]models",
+    ],
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Airflow's own warnings pass."""
+    for warning in WARNINGS.get(version("apache-airflow").rpartition(".")[0], ()):
+        config.addinivalue_line("filterwarnings", warning)
 
 
 def pytest_unconfigure() -> None:

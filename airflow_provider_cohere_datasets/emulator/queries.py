@@ -30,10 +30,11 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
 
 
 class ListQuery(BaseModel):
-    """The parameters of the list."""
+    """The parameters of the list, by the names that they have in the API."""
 
-    dataset_type: str = Field("", alias="datasetType")
-    validation_status: str = Field("", alias="validationStatus")
+    # No aliases: the FastAPI of some Airflow versions makes pydantic warn of each.
+    datasetType: str = ""
+    validationStatus: str = ""
     before: Moment | None = None
     after: Moment | None = None
     limit: int = Field(0, ge=0)
@@ -42,8 +43,8 @@ class ListQuery(BaseModel):
     def filter(self) -> ListFilter:
         """Tell which datasets are wanted; an empty text is as good as none."""
         return ListFilter(
-            dataset_type=self.dataset_type or None,
-            validation_status=self.validation_status or None,
+            dataset_type=self.datasetType or None,
+            validation_status=self.validationStatus or None,
             before_us=_microseconds(self.before),
             after_us=_microseconds(self.after),
         )

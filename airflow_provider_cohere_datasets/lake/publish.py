@@ -45,7 +45,8 @@ class Place:
         text = checked_path("output_path", str(path) if isinstance(path, ObjectStoragePath) else path)
         conn_id = given("storage_conn_id", conn_id) or getattr(path, "conn_id", None)
         try:
-            located = ObjectStoragePath(text, conn_id=conn_id)
+            # Below Airflow 3.2, None would win over the connection in the URL.
+            located = ObjectStoragePath(text, **({"conn_id": conn_id} if conn_id else {}))
             self._fs = located.fs
         except (ValueError, ImportError, AirflowException) as error:
             raise CohereInputError(f"output_path {text[:200]!r} cannot be used: {_sentence(error)}.") from error

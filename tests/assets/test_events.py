@@ -8,11 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_cohere_datasets.assets.events import emit
-
-try:
-    from airflow.sdk.execution_time.context import OutletEventAccessors
-except ImportError:  # Airflow 2
-    from airflow.utils.context import OutletEventAccessors
+from tests.versions import OutletEventAccessors
 
 LAKE = Asset("s3://lake/datasets.parquet")
 ALIAS = AssetAlias("new-datasets")

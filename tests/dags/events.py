@@ -8,11 +8,8 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 from unittest import mock
 
-from airflow.models import dagrun
-from airflow.models.asset import AssetEvent, AssetModel
 from airflow.providers.common.compat.sdk import DAG, Asset
-from airflow.triggers.base import BaseEventTrigger
-from sqlalchemy import select
+from airflow.providers.common.compat.triggers import BaseEventTrigger
 
 
 def asset_of(dag: DAG) -> Asset:
@@ -40,6 +37,10 @@ def payloads_of(trigger: BaseEventTrigger, count: int) -> list[Any]:
 @contextmanager
 def started_by(dag: DAG, payloads: Sequence[Any]) -> Iterator[None]:
     """Give the runs that the test makes the events that a triggerer would have stored."""
+    from airflow.models import dagrun
+    from airflow.models.asset import AssetEvent, AssetModel
+    from sqlalchemy import select
+
     make = dagrun.get_or_create_dagrun
 
     def with_events(**arguments: Any) -> Any:

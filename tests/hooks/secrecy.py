@@ -6,9 +6,17 @@ import logging
 
 import pytest
 
+from tests.versions import AIRFLOW
+
 #: A key that stands nowhere by chance.
 SECRET = "co-Sup3rSecret-0123456789"
 LIBRARIES = ("urllib3", "requests", "httpx", "httpcore", "asyncio", "fsspec", "airflow", "airflow.task")
+#: Where this Airflow masks.
+MASKERS = (
+    ["airflow.utils.log.secrets_masker"]
+    if AIRFLOW < (3, 0)
+    else ["airflow.sdk._shared.secrets_masker", "airflow._shared.secrets_masker"]
+)
 
 
 class Ear:
@@ -34,6 +42,6 @@ class Ear:
 
 def unmask(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep Airflow from masking the keys of connections: what hides there stays visible elsewhere."""
-    for package in ("airflow.sdk._shared", "airflow._shared"):
-        monkeypatch.setattr(f"{package}.secrets_masker.SecretsMasker.add_mask", lambda *_, **__: None)
-        monkeypatch.setattr(f"{package}.secrets_masker.SecretsMasker.redact", lambda _, item, *__, **___: item)
+    for package in MASKERS:
+        monkeypatch.setattr(f"{package}.SecretsMasker.add_mask", lambda *_, **__: None)
+        monkeypatch.setattr(f"{package}.SecretsMasker.redact", lambda _, item, *__, **___: item)

@@ -109,14 +109,16 @@ def test_bad_filters_cost_no_request(
     assert emulator.requests == []
 
 
-def test_a_list_that_cannot_be_proved_complete(server: AdversarialServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_that_cannot_be_proved_complete(
+    server: AdversarialServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     server.reset(make_datasets(30), Listing(cap=10, ignore_offset=True))
     hook = CohereDatasetsHook()
     with pytest.raises(CohereListingError, match="ignores offset"):
         hook.list_datasets(page_size=10)
     server.reset(make_datasets(3), Listing(ignore_limit=True, ignore_offset=True))
     assert len(hook.list_datasets(page_size=2)) == 3
-    assert "ignores limit and offset" in capsys.readouterr().out
+    assert "ignores limit and offset" in caplog.text + capsys.readouterr().out
 
 
 def test_get_reads_one_dataset(emulator: Emulator, hook: CohereDatasetsHook) -> None:

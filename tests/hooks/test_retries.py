@@ -8,15 +8,16 @@ from datetime import timedelta
 from types import ModuleType
 
 import pytest
-from airflow.providers.common.compat.sdk import RetryAction
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereRateLimitError, CohereServerError
 from airflow_provider_cohere_datasets.hooks import retries
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import for_airflow
 from tests.adversary import AdversarialServer, Fault, error, per_minute, retry_after_date
+from tests.versions import needs_retry_policies
 
 
+@needs_retry_policies
 @pytest.mark.parametrize(
     ("fault", "seconds"),
     [
@@ -31,11 +32,12 @@ def test_the_next_try_comes_when_the_server_said(server: AdversarialServer, faul
     with pytest.raises(CohereDatasetsError) as caught:
         CohereDatasetsHook(request_policy={"max_tries": 1}).get_usage()
     decision = retries.CohereRetryPolicy().evaluate(caught.value, 1, 3)
-    assert decision.action is RetryAction.RETRY
+    assert decision.action.name == "RETRY"
     assert decision.retry_delay == timedelta(seconds=seconds)
     assert f"{seconds:g} s" in decision.reason
 
 
+@needs_retry_policies
 def test_a_wish_beyond_the_policy_ends_the_call_at_once_and_is_left_to_airflow(server: AdversarialServer) -> None:
     server.script("GET", None, [per_minute(retry_after="3600")], repeat=True)
     with pytest.raises(CohereRateLimitError, match="3600 s, more than the 120 s") as caught:
@@ -44,6 +46,7 @@ def test_a_wish_beyond_the_policy_ends_the_call_at_once_and_is_left_to_airflow(s
     assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(hours=1)
 
 
+@needs_retry_policies
 def test_a_server_cannot_put_a_task_off_for_ever(server: AdversarialServer) -> None:
     server.script("GET", None, [per_minute(retry_after="999999999999")], repeat=True)
     with pytest.raises(CohereRateLimitError) as caught:
@@ -51,10 +54,11 @@ def test_a_server_cannot_put_a_task_off_for_ever(server: AdversarialServer) -> N
     assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(days=1)
 
 
+@needs_retry_policies
 @pytest.mark.parametrize("exception", [for_airflow(CohereServerError("It broke.")), KeyError("x"), SystemExit()])
 def test_everything_else_is_the_tasks_own_business(exception: BaseException) -> None:
     decision = retries.CohereRetryPolicy().evaluate(exception, 1, 3)
-    assert decision.action is RetryAction.DEFAULT
+    assert decision.action.name == "DEFAULT"
     assert decision.retry_delay is None
 
 

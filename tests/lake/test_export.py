@@ -55,6 +55,12 @@ from tests.adversary.rows import EPOCH
 from tests.lake.conftest import STAMP
 
 Run = Callable[..., Any]
+LOGGER = "lake test"
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the export logged; Airflow has words of its own."""
+    return [record.getMessage() for record in caplog.records if record.name == LOGGER]
 
 
 def ids_in(path: Path) -> list[str]:
@@ -164,16 +170,16 @@ def test_an_empty_window_needs_no_request(server: AdversarialServer, export: Run
 def test_an_answer_without_the_list_over_a_file_with_rows_is_told(
     server: AdversarialServer, export: Run, caplog: pytest.LogCaptureFixture, empty_as: Any, warned: bool
 ) -> None:
-    log = logging.getLogger("lake test")
+    log = logging.getLogger(LOGGER)
     server.reset([], Listing(empty_as=empty_as))
     export(log=log)
-    assert not caplog.records
+    assert not said(caplog)
     server.reset(make_datasets(12), Listing(empty_as=empty_as))
     export(log=log)
-    assert not caplog.records
+    assert not said(caplog)
     server.reset([], Listing(empty_as=empty_as))
     assert export(log=log)["rows"] == 0
-    assert any("had 12 rows" in record.getMessage() for record in caplog.records) is warned
+    assert any("had 12 rows" in message for message in said(caplog)) is warned
 
 
 ROTTEN = [make_dataset(0), {"id": "rotten", "name": 5, "created_at": "\x1b[31m"}, {"name": "nameless"}, make_dataset(3)]
@@ -183,12 +189,12 @@ def test_bad_rows_are_kept_counted_and_named(
     server: AdversarialServer, export: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.reset(ROTTEN)
-    result = export(log=logging.getLogger("lake test"))
+    result = export(log=logging.getLogger(LOGGER))
     assert sorted(ids_in(tmp_path / "datasets.parquet")) == sorted(
         [make_dataset(0)["id"], make_dataset(3)["id"], "rotten"]
     )
     assert (result["rows"], result["bad_rows"]) == (3, 2)
-    messages = [record.getMessage() for record in caplog.records]
+    messages = said(caplog)
     assert sum("'rotten'" in message for message in messages) == 1
     assert not any("\x1b" in message for message in messages)
 
@@ -197,8 +203,8 @@ def test_a_flood_of_bad_rows_is_only_counted(
     server: AdversarialServer, export: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.reset([make_dataset(number, name=number) for number in range(300)])
-    assert export(log=logging.getLogger("lake test"))["bad_rows"] == 300
-    assert len(caplog.records) == 101
+    assert export(log=logging.getLogger(LOGGER))["bad_rows"] == 300
+    assert len(said(caplog)) == 101
 
 
 @pytest.mark.parametrize("rows", [ROTTEN[:2], ROTTEN[2:]])
@@ -276,7 +282,7 @@ def test_a_stopped_export_leaves_the_old_file(
 def test_progress_is_told_every_ten_seconds(
     server: AdversarialServer, hook: CohereDatasetsHook, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = logging.getLogger("lake test")
+    log = logging.getLogger(LOGGER)
     log.setLevel(logging.INFO)
     ticks = iter(range(0, 10_000, 4))
     server.reset(make_datasets(100))

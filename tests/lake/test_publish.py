@@ -10,13 +10,13 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from airflow.sdk.io import attach
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.lake.errors import CohereExportStoppedError, CohereStorageError
 from airflow_provider_cohere_datasets.lake.publish import Place
 from tests.adversary import AdversarialServer, error, make_datasets
+from tests.versions import attach, stores
 
 KEY = "lake/cohere/ds=2026-01-01/datasets.parquet"
 
@@ -142,7 +142,7 @@ def test_other_storages_get_a_hidden_file_that_is_renamed(
     server: AdversarialServer, export: Callable[..., dict[str, Any] | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Airflow keeps the first store of a name for ever, and other tests have one of this name.
-    monkeypatch.setattr("airflow.sdk.io.store._STORE_CACHE", {})
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
     fs = fsspec.filesystem("memory")
     attach("memory", fs=fs)
     fs.pipe("/lake/x.parquet", b"old")

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
-from airflow.sdk.io import attach
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_cohere_datasets.core.calls import Upload
@@ -28,6 +27,7 @@ from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.lake import source
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.source import uploads_of
+from tests.versions import attach, stores
 
 TABLE = pa.table({"text": ["grüß\u2028dich", "b", "c"], "n": [1, None, 3]})
 LINES = '{"text":"grüß\u2028dich","n":1}\n{"text":"b","n":null}\n{"text":"c","n":3}\n'.encode()
@@ -293,7 +293,7 @@ def test_a_parquet_file_in_s3(moto: str, scratch: Path, monkeypatch: pytest.Monk
 
 def test_a_parquet_file_in_another_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     # Airflow keeps the first store of a name for ever, and other tests have one of this name.
-    monkeypatch.setattr("airflow.sdk.io.store._STORE_CACHE", {})
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
     fs = fsspec.filesystem("memory")
     attach("memory", fs=fs)
     file = io.BytesIO()

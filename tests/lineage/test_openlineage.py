@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import airflow
 import pytest
 
 from airflow_provider_cohere_datasets.assets.datasets import create_asset
@@ -25,8 +24,6 @@ Events: TypeAlias = Mapping[str, Any]
 def events(tmp_path_factory: pytest.TempPathFactory) -> Events:
     """Run the DAG with OpenLineage on, and return what it wrote."""
     pytest.importorskip("airflow.providers.openlineage", reason="apache-airflow-providers-openlineage is not installed")
-    if airflow.__version__.startswith("2."):
-        pytest.skip("Airflow 2 runs DAGs in tests in another way")
     home = tmp_path_factory.mktemp("openlineage")
     (home / "dags").mkdir()
     written = home / "events.jsonl"

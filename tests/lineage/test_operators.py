@@ -17,11 +17,7 @@ from airflow_provider_cohere_datasets.operators.datasets import (
 )
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 from airflow_provider_cohere_datasets.transfers.parquet import CohereDatasetsToParquetOperator
-
-try:
-    from airflow.sdk.execution_time.context import OutletEventAccessors
-except ImportError:  # Airflow 2
-    from airflow.utils.context import OutletEventAccessors
+from tests.versions import OutletEventAccessors
 
 pytestmark = pytest.mark.usefixtures("cohere_connection")
 ASSET, ALIAS = Asset("s3://lake/x"), AssetAlias("datasets")

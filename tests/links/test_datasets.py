@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import airflow
-import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, Context
 
 from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
+from tests.versions import AIRFLOW, stored_and_read
 
 
 class Upload(BaseOperator):
@@ -33,21 +32,18 @@ def test_the_link_needs_neither_an_operator_nor_a_database() -> None:
 
 
 def test_the_link_survives_serialization() -> None:
-    from airflow.serialization import serialized_objects
-
-    # Airflow 3.2 split the one class in two.
-    name = "SerializedDAG" if hasattr(serialized_objects, "SerializedDAG") else "DagSerialization"
-    serializer = getattr(serialized_objects, "DagSerialization", None) or getattr(serialized_objects, name)
-    back = serializer.from_dict(serializer.to_dict(dag()))
-    (link,) = back.get_task("upload").operator_extra_links
+    (link,) = stored_and_read(dag()).get_task("upload").operator_extra_links
     assert link.name == "Cohere dashboard"
 
 
-@pytest.mark.skipif(airflow.__version__.startswith("2."), reason="Airflow 2 asks the link itself when it shows a task")
 def test_the_link_is_there_after_the_run() -> None:
     from tests.operators.running import run
 
-    task = run(dag())["upload", -1]
+    made = dag()
+    task = run(made)["upload", -1]
     assert task.state == "success"
-    found = task.xcom_pull(task_ids="upload", key=CohereDatasetsLink().xcom_key)
+    if AIRFLOW < (3, 0):  # asks the link itself when it shows a task
+        found = made.get_task("upload").get_extra_links(task, "Cohere dashboard")
+    else:
+        found = task.xcom_pull(task_ids="upload", key=CohereDatasetsLink().xcom_key)
     assert found == "https://dashboard.cohere.com/datasets"

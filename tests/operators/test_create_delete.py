@@ -27,6 +27,7 @@ from airflow_provider_cohere_datasets.operators.datasets import (
     CohereGetDatasetOperator,
 )
 from tests.adversary import AdversarialServer, Lost, error, per_minute
+from tests.versions import use_operators_in_this_thread
 
 ROWS = [{"text": "hällo", "lang": "de"}, {"text": "world", "lang": "en"}]
 
@@ -224,7 +225,12 @@ def test_a_delete_that_has_to_wait_is_still_missing_its_dataset(server: Adversar
 
 def test_two_deletes_at_once_both_succeed(server: AdversarialServer) -> None:
     doomed = server.model.datasets[0]["id"]
-    tasks = [threading.Thread(target=delete, args=(doomed,)) for _ in range(2)]
+
+    def delete_it() -> None:
+        use_operators_in_this_thread()
+        delete(doomed)
+
+    tasks = [threading.Thread(target=delete_it) for _ in range(2)]
     for task in tasks:
         task.start()
     for task in tasks:

@@ -66,6 +66,7 @@ from tests.adversary import (
 )
 from tests.hooks.conftest import Connect
 from tests.sensors.modes import Store, as_json, fire, rebuilt
+from tests.versions import OutletEventAccessors
 
 LIST, USAGE, ONE = "/v1/datasets", "/v1/datasets/usage", "/v1/datasets/news-*"
 #: Patient enough for a busy machine ...
@@ -968,7 +969,7 @@ def test_a_trigger_that_cannot_delete_one_deletes_the_others(
 def test_assets_get_the_result(server: AdversarialServer, data: Path) -> None:
     asset = Asset("s3://bucket/news")
     task = Task(data, outlets=[asset])
-    task.outlet_events = {asset: SimpleNamespace(extra={})}
+    task.outlet_events = OutletEventAccessors()
     result = task.run()
     assert task.outlet_events[asset].extra == result
 

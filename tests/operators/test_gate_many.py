@@ -156,7 +156,7 @@ def test_unless_it_is_allowed(arguments: dict[str, Any], says: str) -> None:
 @pytest.mark.usefixtures("cohere_connection")
 @pytest.mark.parametrize("max_failed", [0, 500])
 def test_message_and_xcom_of_500_stay_small(
-    emulator: Emulator, max_failed: int, capfd: pytest.CaptureFixture[str]
+    emulator: Emulator, max_failed: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reason = "line 7: " + 'required field "text" is missing; ' * 40
     ids = emulator.seed(500, name="a-name-of-some-length", status="failed", fields={"validation_error": reason})
@@ -174,7 +174,7 @@ def test_message_and_xcom_of_500_stay_small(
         assert 1 < shown <= 20
         assert f"\n- and {500 - shown} more." in message
         assert len(message.encode()) < 4000
-    said = "".join(capfd.readouterr())
+    said = "".join([caplog.text, *capfd.readouterr()])
     assert all(dataset_id in said for dataset_id in ids)
 
 

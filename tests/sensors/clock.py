@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from importlib import import_module
 from types import SimpleNamespace
 
 import pytest
+
+from tests.versions import AIRFLOW
 
 _sleep = asyncio.sleep
 
@@ -24,6 +27,8 @@ class VirtualClock:
         self.now = self.start
         #: Seconds of each sleep.
         self.slept: list[float] = []
+        #: When the task was first started, as Airflow's database has it; ``None`` if it was not rescheduled yet.
+        self.first_start: datetime | None = None
         self._limits: list[tuple[float, asyncio.Timeout]] = []
 
     @property
@@ -69,7 +74,7 @@ class VirtualClock:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put the clock in the place of the real one."""
-        from airflow.sdk.bases import sensor as base
+        from airflow.providers.common.compat.sdk import BaseSensorOperator
 
         from airflow_provider_cohere_datasets.sensors import datasets as sensors
         from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
@@ -77,10 +82,13 @@ class VirtualClock:
         from airflow_provider_cohere_datasets.triggers import datasets as triggers
         from airflow_provider_cohere_datasets.triggers import polling
 
+        base = import_module(BaseSensorOperator.__module__)
         times = SimpleNamespace(time=self.time, monotonic=self.time, sleep=self.sleep, strftime=time.strftime)
         for module in (base, sensors, triggers, polling):
             monkeypatch.setattr(module, "time", times)
         monkeypatch.setattr(base, "timezone", SimpleNamespace(utcnow=self.utcnow))
+        if AIRFLOW < (3, 0):  # asks the database itself
+            monkeypatch.setattr(base, "_orig_start_date", lambda **_: self.first_start)
         monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=self.sleep_async))
         monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(timeout=self.timeout))
         for transport, sleep in ((BlockingTransport, self.sleep), (NonblockingTransport, self.sleep_async)):

@@ -8,23 +8,22 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
-from airflow.sdk.exceptions import AirflowRescheduleException
-from airflow.triggers.base import BaseEventTrigger
-from airflow.triggers.shared_stream import SharedStreamManager
+from airflow.providers.common.compat.triggers import BaseEventTrigger
 
 from airflow_provider_cohere_datasets.core.errors import CohereTransportError
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 from tests.adversary import AdversarialServer
 from tests.sensors.clock import VirtualClock
+from tests.versions import SHARED_STREAMS, AirflowRescheduleException
 
 Mode = Literal["poke", "reschedule", "deferrable", "shared"]
-MODES: tuple[Mode, ...] = ("poke", "reschedule", "deferrable", "shared")
+#: The modes that this Airflow has.
+MODES: tuple[Mode, ...] = ("poke", "reschedule", "deferrable", *(("shared",) if SHARED_STREAMS else ()))
 
 
 class Store(dict[str, Any]):
@@ -70,10 +69,12 @@ def rebuilt(trigger: Any) -> Any:
 
 async def fire(trigger: BaseEventTrigger, *, shared: bool) -> Any:
     """Run a trigger as the triggerer does; return the payload of its first event."""
-    key = trigger.shared_stream_key()
+    key = trigger.shared_stream_key() if SHARED_STREAMS else None
     if not shared or key is None:
         async with contextlib.aclosing(trigger.run()) as events:
             return as_json((await anext(events)).payload)
+    from airflow.triggers.shared_stream import SharedStreamManager
+
     manager = SharedStreamManager()
     stream = manager.subscribe(trigger_id=1, trigger=trigger, key=key)
     try:
@@ -96,7 +97,6 @@ class Runner:
         self.clock = clock
         self.options = {"poke_interval": 30, "timeout": 100, "jitter": 0, **options}
         self.store: Store | None = Store()
-        self.first_start: datetime | None = None
         #: Called before the task is resumed.
         self.meanwhile: Callable[[], object] = lambda: None
 
@@ -105,7 +105,8 @@ class Runner:
         return CohereDatasetValidationSensor(task_id="wait", **{**how, **self.options})
 
     def context(self) -> Any:
-        ti = SimpleNamespace(try_number=1, get_first_reschedule_date=lambda _: self.first_start)
+        facts = {"dag_id": "d", "task_id": "wait", "run_id": "r", "map_index": -1, "try_number": 1, "max_tries": 0}
+        ti = SimpleNamespace(**facts, get_first_reschedule_date=lambda _: self.clock.first_start)
         context: dict[str, Any] = {"ti": ti}
         if self.store is not None:
             context["task_state_store"] = self.store
@@ -128,14 +129,14 @@ class Runner:
         return self.sensor(mode).resume_execution("execute_complete", {"event": event}, self.context())
 
     def _reschedule(self) -> Any:
-        self.first_start = None
+        self.clock.first_start = None
         started = self.clock.utcnow()
         while True:
             try:
                 return self.sensor("reschedule").execute(self.context())
             except AirflowRescheduleException as again:
                 self.clock.now = again.reschedule_date.timestamp()
-                self.first_start = started
+                self.clock.first_start = started
 
 
 def ending(runner: Runner, mode: Mode, server: AdversarialServer) -> Ending:

@@ -16,7 +16,6 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
     task,
 )
-from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralError
 
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetFailedError,
@@ -32,6 +31,7 @@ from tests.hooks.conftest import KEY, Connect
 from tests.sensors.clock import VirtualClock
 from tests.sensors.modes import MODES, Mode, Runner, Store, ending, fire, rebuilt
 from tests.sensors.stage import stage
+from tests.versions import AIRFLOW, AirflowRescheduleException, TaskDeferralError, stored_and_read
 
 READY = {"version": EVENT_VERSION, "outcome": "ready", "observations": [{"id": "a", "status": "validated"}]}
 
@@ -305,6 +305,7 @@ def test_the_trigger_gets_every_option_and_no_key(
         "timeout": 77.0,
         "started_at": clock.start,
         "shared": True,
+        "delete_on_kill": False,
     }
     assert [row["status"] for row in memory["seen"]] == ["queued", "failed"]
     assert list(memory["failed"]) == ["b"]
@@ -328,7 +329,7 @@ class TestStartFromTrigger:
         assert resume(event)["status"] == "validated"
 
     def test_one_task_starts_in_the_triggerer_and_a_mapped_one_does_not(self) -> None:
-        from airflow.serialization.serialized_objects import BaseSerialization, DagSerialization
+        from airflow.serialization.serialized_objects import BaseSerialization
 
         @task
         def create() -> str:
@@ -338,9 +339,10 @@ class TestStartFromTrigger:
             sensor(**self.options)
             CohereDatasetValidationSensor.partial(task_id="mapped", **self.options).expand(dataset_id=["a", "b"])
             sensor(**self.options, task_id="from_another_task", dataset_id=create())
-        tasks = DagSerialization.from_dict(DagSerialization.to_dict(dag)).task_dict
+        tasks = stored_and_read(dag).task_dict
         single = tasks["wait"].start_trigger_args
-        kwargs = BaseSerialization.deserialize(single.trigger_kwargs)
+        stored = single.trigger_kwargs
+        kwargs = stored if AIRFLOW < (3, 2) else BaseSerialization.deserialize(stored)
         assert tasks["wait"].start_from_trigger
         assert kwargs == sensor(**self.options)._trigger_kwargs(None)
         assert tasks["mapped"].start_trigger_args is None

@@ -21,6 +21,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.lake.errors import CohereEmptyExportError, CohereExportStoppedError
 from airflow_provider_cohere_datasets.transfers.parquet import CohereDatasetsToParquetOperator
 from tests.adversary import AdversarialServer, Listing, error, make_datasets
+from tests.versions import OutletEventAccessors
 
 
 @pytest.fixture
@@ -31,24 +32,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdversarialServer]:
         yield running
 
 
-class Event:
-    extra: Any = None
-
-
-class Events(dict[Any, Event]):
-    """What Airflow hands to a task for its outlets."""
-
-    def __missing__(self, asset: Any) -> Event:
-        self[asset] = Event()
-        return self[asset]
-
-
 def context(**values: Any) -> Any:
     """What Airflow hands to a task, as far as it is used here."""
     return {
         "run_id": "scheduled__2026-01-02",
         "logical_date": datetime(2026, 1, 2, tzinfo=UTC),
-        "outlet_events": Events(),
+        "outlet_events": OutletEventAccessors(),
         **values,
     }
 
@@ -72,10 +61,10 @@ def test_the_file_is_written_and_xcom_tells_about_it(server: AdversarialServer, 
 
 @pytest.mark.usefixtures("server")
 def test_assets_in_outlets_are_told_the_same(tmp_path: Path) -> None:
-    asset, alias = Asset(name="lake", uri="s3://lake/datasets"), AssetAlias("alias")
+    asset, alias = Asset("s3://lake/datasets"), AssetAlias("alias")
     given = context()
     result = operator(str(tmp_path / "x.parquet"), outlets=[asset, alias]).execute(given)
-    assert {key: event.extra for key, event in given["outlet_events"].items()} == {asset: result}
+    assert given["outlet_events"][asset].extra == result
 
 
 def test_options_reach_the_file(server: AdversarialServer, tmp_path: Path) -> None:
