@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow_provider_cohere_datasets.core.id_ranks import UNKNOWN, UNRANKED, IdRanks
 
@@ -75,11 +75,10 @@ class Ledger:
         last = max((p for p, _ in ranked), default=-1)
         entries = []
         for position in sighting.fresh:
-            row_id = ids[position]
-            if row_id is not None:
-                behind = at_the_edge and position > last
-                entries.append((row_id, self.ranked if behind else UNRANKED))
-                self.ranked += behind
+            behind = at_the_edge and position > last
+            # A fresh row has an id, or nobody could tell that it is fresh.
+            entries.append((cast("str", ids[position]), self.ranked if behind else UNRANKED))
+            self.ranked += behind
         self._ranks.enter(entries)
 
 

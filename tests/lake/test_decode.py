@@ -7,8 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from airflow_provider_cohere_datasets.core.calls import Call, Reply
 from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerError
-from airflow_provider_cohere_datasets.lake.decode import read_fast
+from airflow_provider_cohere_datasets.lake.decode import Decoder, read_fast
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
 from tests.adversary import make_dataset, make_datasets
 from tests.lake.conftest import decode
@@ -284,3 +285,17 @@ def test_the_schema_does_not_depend_on_the_data() -> None:
     full, bare, empty = (decode(rows).rows.schema for rows in (list(make_datasets(3)), [{"id": "a"}], []))
     assert full == bare == empty
     assert full.field("created_at").type == pa.timestamp("us", "UTC")
+
+
+def test_an_answer_may_be_decoded_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, call = Decoder(), Call("list datasets", "GET", "/v1/datasets")
+    body = json.dumps({"datasets": make_datasets(3)}).encode()
+    replies = [Reply("http://localhost/v1/datasets", 200, {}, body) for _ in range(7)]
+    expected = decoder(call, replies[0]).rows
+    for reply in replies[1:]:
+        decoder.prepare(reply)
+    assert decoder(call, replies[1]).rows.equals(expected)  # It had to make room for later ones.
+    monkeypatch.setattr("airflow_provider_cohere_datasets.lake.decode.read_fast", None)
+    assert decoder(call, replies[6]).rows.equals(expected)
+    with pytest.raises(TypeError):
+        decoder(call, replies[6])

@@ -322,6 +322,15 @@ def test_a_dataset_that_is_gone_is_uploaded_again(
     assert f"Dataset {first['id']} of an earlier try is gone; uploading again." in heard()
 
 
+def test_an_id_that_the_server_refuses_is_not_given_up(server: AdversarialServer, data: Path) -> None:
+    task = Task(data)
+    first = task.run()
+    server.script("GET", f"{LIST}/{first['id']}", [error(400)], repeat=True)
+    with pytest.raises(CohereInvalidRequestError):
+        task.run()
+    assert made(server) == [first["id"]]
+
+
 def test_an_id_that_cannot_be_checked_is_not_given_up(server: AdversarialServer, data: Path) -> None:
     task = Task(data)
     first = task.run()

@@ -116,3 +116,25 @@ def test_guesses_that_nobody_wants_do_not_pile_up() -> None:
         ahead.send(call(number, call(number + 1)))
     assert len(sent) == 10 + 2
     hold.set()
+
+
+def test_answers_that_came_ahead_are_prepared(lister: Lister) -> None:
+    prepared: list[Reply] = []
+    lister.server.reset(ROWS, Listing(cap=100))
+    flow = list_pages(read_page, filters=ListFilters(), policy=POLICY)
+    ids = [row.id for page in lister.transport.stream(flow, prepared.append) for row in page.datasets]
+    assert set(ids) == IDS
+    assert len(prepared) > 10
+    assert {reply.status for reply in prepared} == {200}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_breaks_costs_nothing_but_itself() -> None:
+    def send(each: Call) -> Reply:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("broken")
+        return reply_to(each)
+
+    ahead = Ahead(send)
+    ahead.send(call(0, call(1)))
+    assert ahead.send(call(1)) == reply_to(call(1))
