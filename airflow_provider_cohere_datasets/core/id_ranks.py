@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 UNKNOWN: Final = -2
 UNRANKED: Final = -1
 
-_BITS = (1 << 64) - 1
-
-
 class IdRanks:
     """A mapping from ids to ranks that grows and never shrinks; a page of ids at a time, because that is quick.
 
@@ -29,40 +26,42 @@ class IdRanks:
     def _make(self, slots: int) -> None:
         # Open addressing with linear probing; a key of 0 is a free slot.
         self._mask = slots - 1
-        self._keys = array("Q", [0]) * slots
+        self._keys = array("q", [0]) * slots
         self._ranks = array("i", [UNKNOWN]) * slots
 
     def __len__(self) -> int:
         """Return the number of ids."""
         return self._count
 
-    def find(self, ids: Sequence[str]) -> list[int]:
+    def find(self, ids: Iterable[str]) -> list[int]:
         """Return the rank of each id, :data:`UNRANKED` or :data:`UNKNOWN`."""
         keys, ranks, mask = self._keys, self._ranks, self._mask
         found = []
-        for row_id in ids:
-            key = hash(row_id) & _BITS or 1
+        for key in map(hash, ids):
             slot = key & mask
-            while (there := keys[slot]) != key and there:
+            while (there := keys[slot]) and there != (key or 1):
                 slot = (slot + 1) & mask
             found.append(ranks[slot])
         return found
 
-    def enter(self, ranked: Sequence[tuple[str, int]]) -> None:
-        """Enter ids with their ranks or :data:`UNRANKED`."""
-        while 3 * (self._count + len(ranked)) > 2 * self._mask:
+    def enter(self, ids: Sequence[str], ranked: Iterable[int]) -> None:
+        """Enter ids with their ranks or :data:`UNRANKED`.
+
+        :param ranked: at least as many as ids.
+        """
+        while 3 * (self._count + len(ids)) > 2 * self._mask:
             keys, ranks = self._keys, self._ranks
             self._count = 0
             self._make(2 * len(keys))
             self._put((key, rank) for key, rank in zip(keys, ranks, strict=True) if key)
-        self._put((hash(row_id) & _BITS or 1, rank) for row_id, rank in ranked)
+        self._put(zip(map(hash, ids), ranked, strict=False))
 
     def _put(self, entries: Iterable[tuple[int, int]]) -> None:
         keys, ranks, mask, new = self._keys, self._ranks, self._mask, 0
         for key, rank in entries:
             slot = key & mask
-            while (there := keys[slot]) != key and there:
+            while (there := keys[slot]) and there != (key or 1):
                 slot = (slot + 1) & mask
             new += not there
-            keys[slot], ranks[slot] = key, rank
+            keys[slot], ranks[slot] = key or 1, rank
         self._count += new

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, cast
 
 from airflow_provider_cohere_datasets.core.id_ranks import UNKNOWN, UNRANKED, IdRanks
@@ -22,11 +23,15 @@ class Sighting:
     :param fresh: positions of rows not read before, each id once.
     :param known: how many rows were read before.
     :param in_order: whether those stand in the order in which they were read.
+    :param last: the position of the last row that has a rank; -1 if none has.
+    :param furthest: the highest rank on the page; -1 if there is none.
     """
 
     fresh: list[int]
     known: int
     in_order: bool
+    last: int = field(default=-1, compare=False)
+    furthest: int = field(default=-1, compare=False)
 
 
 class Ledger:
@@ -47,15 +52,20 @@ class Ledger:
 
     def look(self, ids: Sequence[str | None]) -> Sighting:
         """Compare a page with what was read; changes nothing."""
-        # The places of the first of each id; a row without one is nobody's.
-        places = {row_id: position for position, row_id in reversed(list(enumerate(ids))) if row_id is not None}
-        positions = sorted(places.values())
-        ranks = self._ranks.find([row_id for position in positions if (row_id := ids[position]) is not None])
-        fresh = [position for position, rank in zip(positions, ranks, strict=True) if rank == UNKNOWN]
-        known = [rank for rank in ranks if rank >= 0]
-        outliers = len(known) - _longest_rise(known)
-        in_order = outliers <= (1 if len(known) >= _ENOUGH_TO_JUDGE else 0)
-        return Sighting(fresh, len(ranks) - len(fresh), in_order)
+        # The place of the first of each id; a row without one is nobody's.
+        places: dict[str, int] = {}
+        for position, row_id in enumerate(ids):
+            if row_id is not None:
+                places.setdefault(row_id, position)
+        ranks = self._ranks.find(places)
+        found = list(zip(places.values(), ranks, strict=True))
+        fresh = [position for position, rank in found if rank == UNKNOWN]
+        ranked = [(position, rank) for position, rank in found if rank >= 0]
+        outliers = len(ranked) - _longest_rise([rank for _, rank in ranked])
+        in_order = outliers <= (1 if len(ranked) >= _ENOUGH_TO_JUDGE else 0)
+        last = ranked[-1][0] if ranked else -1
+        furthest = max((rank for _, rank in ranked), default=-1)
+        return Sighting(fresh, len(found) - len(fresh), in_order, last, furthest)
 
     def is_last(self, row_id: str | None) -> bool:
         """Return whether a row is the last of the list as far as it was read."""
@@ -66,20 +76,15 @@ class Ledger:
 
         They get a rank if they stand behind the last row read so far, or if no row with a rank is on the page. Rows
         between those that were read came in meanwhile; what place they have is not needed.
+
+        :param sighting: what :meth:`look` said of the page just now.
         """
-        fresh = set(sighting.fresh)
-        others = [(p, row_id) for p, row_id in enumerate(ids) if row_id is not None and p not in fresh]
-        ranks = self._ranks.find([row_id for _, row_id in others])
-        ranked = [(p, rank) for (p, _), rank in zip(others, ranks, strict=True) if rank >= 0]
-        at_the_edge = not ranked or max(rank for _, rank in ranked) == self.ranked - 1
-        last = max((p for p, _ in ranked), default=-1)
-        entries = []
-        for position in sighting.fresh:
-            behind = at_the_edge and position > last
-            # A fresh row has an id, or nobody could tell that it is fresh.
-            entries.append((cast("str", ids[position]), self.ranked if behind else UNRANKED))
-            self.ranked += behind
-        self._ranks.enter(entries)
+        at_the_edge = sighting.furthest in {-1, self.ranked - 1}
+        between = bisect_left(sighting.fresh, sighting.last) if at_the_edge else len(sighting.fresh)
+        # A fresh row has an id, or nobody could tell that it is fresh.
+        fresh = [cast("str", ids[position]) for position in sighting.fresh]
+        self._ranks.enter(fresh, chain(repeat(UNRANKED, between), count(self.ranked)))
+        self.ranked += len(fresh) - between
 
 
 def _longest_rise(ranks: Sequence[int]) -> int:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Call, Outcome, Pause, Reply
     from airflow_provider_cohere_datasets.core.filters import ListFilters
+    from airflow_provider_cohere_datasets.core.ledger import Sighting
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 10_000
@@ -57,6 +58,9 @@ _LONG, _FULL_PAGES, _PAGES_AHEAD = 5_000, 4, 2
 _QUIET_PASSES = 12
 #: Whole passes in which something new may come every time before we give up.
 _BUSY_PASSES = 25
+#: How many rows two windows share: one of so many, and so many at the most. More rows may vanish between two requests;
+#: then we step back.
+_OVERLAP, _WIDEST_OVERLAP = 10, 25
 #: A list of so few pages or rows is read once more rather than reasoned about.
 _FEW_PAGES, _FEW_ROWS = 10, 100
 
@@ -258,9 +262,12 @@ class _Reading(Generic[P]):
             ]
         return calls.list_datasets(self.filters, limit=size, offset=offset, ahead=ahead)
 
-    def _hand_on(self, page: P) -> Steps[P, bool]:
-        """Hand on the rows of a page that are new and match; return whether there were new ones."""
-        seen = self.ledger.look(page.ids)
+    def _hand_on(self, page: P, seen: Sighting | None = None) -> Steps[P, bool]:
+        """Hand on the rows of a page that are new and match; return whether there were new ones.
+
+        :param seen: what the ledger says of the page, if it was asked already.
+        """
+        seen = seen or self.ledger.look(page.ids)
         self.steady = self.steady and seen.in_order
         self.ledger.add(page.ids, seen)
         if None in page.ids:
@@ -308,14 +315,15 @@ class _Reading(Generic[P]):
                 edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
                 empty_at, pending = offset, None
                 continue
-            if offset > 0 and not self.ledger.look(page.ids).known:
+            seen = self.ledger.look(page.ids)
+            if offset > 0 and not seen.known:
                 pending, empty_at, signs = (offset, page), None, 0
                 self.loose.update(page.ids)
                 self.ragged = self.ragged or self.short  # Rows do follow that short page, or vanished before it.
                 self.stretch = min(2 * self.stretch, 8) if back else self.stretch
                 back = max(1, 2 * back)
                 continue
-            fresh = yield from self._hand_on(page)
+            fresh = yield from self._hand_on(page, seen)
             if self.report.limited or not self.steady:
                 return end
             self.ragged = self.ragged or (fresh and self.short)
@@ -367,7 +375,8 @@ class _Reading(Generic[P]):
 
     def _overlap(self, count: int) -> int:
         """Return how many rows of a page of ``count`` the next window shows again; always leaves room for progress."""
-        return min(self.stretch * max(1, count // 10), max(count // 2, 1), count - 1) if count else 1
+        usual = min(max(1, count // _OVERLAP), _WIDEST_OVERLAP)
+        return min(self.stretch * usual, max(count // 2, 1), count - 1) if count else 1
 
     def _offset_is_ignored(self, page: P) -> Steps[P, bool]:
         """Find out why two offsets gave the same page.

@@ -16,7 +16,7 @@ import codecs
 import json
 import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,10 +26,11 @@ import pyarrow.json as pj
 
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerError
+from airflow_provider_cohere_datasets.core.filters import microseconds
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
 from airflow_provider_cohere_datasets.lake.parts import PartUrls, shaped
-from airflow_provider_cohere_datasets.lake.schema import DATASET, RAW_FIELD, TIME
+from airflow_provider_cohere_datasets.lake.schema import DATASET, RAW_FIELD
 
 if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.calls import Call, Reply
@@ -41,8 +42,8 @@ _ANSWER = pj.ParseOptions(
 )
 #: Anything but an object is not for pyarrow: a bare ``null`` makes it crash.
 _OBJECT = re.compile(rb"[ \t\r\n]*\{")
-_FIRST = pa.scalar(datetime.min, pa.timestamp("us")).cast(TIME)
-_LAST = pa.scalar(datetime.max, pa.timestamp("us")).cast(TIME)
+#: The times that Python can tell, in microseconds since 1970.
+_FIRST, _LAST = (microseconds(end.replace(tzinfo=UTC)) for end in (datetime.min, datetime.max))
 _MOST_PREPARED = 4
 #: Longer numbers are far beyond 64 bits, and slow to read.
 _MAX_DIGITS = 40
@@ -165,11 +166,11 @@ def _is_utf8(body: bytes) -> bool:
 def _is_exact(rows: pa.StructArray) -> bool:
     """Look for what pyarrow takes and the models do not."""
     ids = rows.field("id")
-    if rows.null_count or ids.null_count or pc.any(pc.equal(ids, "")).as_py():
+    if rows.null_count or ids.null_count or pc.min(pc.binary_length(ids)).as_py() == 0:
         return False
     for name in ("created_at", "updated_at"):
         ends = pc.min_max(rows.field(name))
-        if ends["min"].is_valid and not (_FIRST.value <= ends["min"].value and ends["max"].value <= _LAST.value):
+        if ends["min"].is_valid and (ends["min"].value < _FIRST or ends["max"].value > _LAST):
             return False
     return not _has_null_items(rows)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_cohere_datasets.lake.values import scalars
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,6 +17,11 @@ PartUrls = Literal["strip", "drop", "keep"]
 URL_FIELDS = ("url", "original_url")
 #: A URL with a query in a text of Cohere's; it may be signed as well.
 QUERY = r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*"
+
+#: What stands for a value that the API left out because it is zero.
+_DEFAULTS = scalars(
+    {"index": 0, "validation_status": "unknown"}, {"index": pa.int64(), "validation_status": pa.string()}
+)
 
 
 def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) -> pa.StructArray:
@@ -27,12 +34,12 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
     """
 
     def part(values: pa.StructArray) -> pa.StructArray:
-        changes = {"index": pc.fill_null(values.field("index"), 0)}
+        changes = {"index": pc.coalesce(values.field("index"), _DEFAULTS["index"])}
         for name in URL_FIELDS:
             urls = values.field(name)
             if part_urls == "strip":
                 # Six times as fast as a regular expression.
-                changes[name] = pc.list_element(pc.split_pattern(urls, "?", max_splits=1), 0)
+                changes[name] = pc.list_element(pc.split_pattern(urls, "?", max_splits=1), _DEFAULTS["index"])
             elif part_urls == "drop":
                 changes[name] = pa.nulls(len(urls), urls.type)
         if not include_samples:
@@ -40,7 +47,7 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
         return _replaced(values, changes)
 
     changes = {
-        "validation_status": pc.fill_null(rows.field("validation_status"), "unknown"),
+        "validation_status": pc.coalesce(rows.field("validation_status"), _DEFAULTS["validation_status"]),
         "dataset_parts": _mapped(rows.field("dataset_parts"), part),
     }
     if part_urls != "keep":
@@ -81,4 +88,5 @@ def _mapped(lists: pa.ListArray, change: Callable[[Any], pa.Array]) -> pa.ListAr
 
 
 def _emptied(lists: pa.ListArray) -> pa.ListArray:
-    return pc.if_else(lists.is_valid(), pa.scalar([], lists.type), pa.scalar(None, lists.type))
+    nothing = pc.subtract(lists.offsets, lists.offsets)
+    return pa.ListArray.from_arrays(nothing, lists.values.slice(0, 0), type=lists.type, mask=lists.is_null())

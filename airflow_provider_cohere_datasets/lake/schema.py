@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from airflow_provider_cohere_datasets.lake.values import scalars
 
 #: Goes up whenever a column is added. Columns are never removed, renamed or given another type.
 SCHEMA_VERSION = 1
@@ -128,13 +130,10 @@ class Stamp:
 
     def columns(self, created_at: pa.Array) -> list[pa.Array]:
         """Return the columns of the export for rows that were created then."""
-        scalars = (
-            pa.scalar(self.exported_at, TIME),
-            pa.scalar(self.run_id, _TEXT),
-            pa.scalar(self.logical_date, TIME),
-            pa.scalar(SCHEMA_VERSION, _COUNT),
-        )
-        return [expires_at(created_at), *(pa.repeat(scalar, len(created_at)) for scalar in scalars)]
+        values = (self.exported_at, self.run_id, self.logical_date, SCHEMA_VERSION)
+        types = {field.name: field.type for field in _STAMP_FIELDS[1:]}
+        stamp = scalars(dict(zip(types, values, strict=True)), types)
+        return [expires_at(created_at), *(pa.repeat(scalar, len(created_at)) for scalar in stamp.values())]
 
 
 _STAMP_FIELDS = [
@@ -145,6 +144,11 @@ _STAMP_FIELDS = [
     pa.field("_schema_version", _COUNT),
 ]
 RAW_FIELD = pa.field("_raw", _TEXT)
+#: The retention in microseconds, and the last creation time whose end Python can tell.
+_RETENTION = scalars(
+    {"retention": RETENTION // timedelta(microseconds=1), "last": datetime.max.replace(tzinfo=UTC) - RETENTION},
+    {"retention": _COUNT, "last": TIME},
+)
 
 
 def file_schema(*, keep_raw: bool = False) -> pa.Schema:
@@ -174,6 +178,5 @@ def stamped(rows: pa.Table, stamp: Stamp, schema: pa.Schema) -> pa.Table:
 
 def expires_at(created_at: pa.Array) -> pa.Array:
     """Return creation times plus the retention; null where that is beyond the year 9999."""
-    last = pa.scalar(datetime.max.replace(tzinfo=None) - RETENTION, pa.timestamp("us")).cast(TIME)
-    usable = pc.if_else(pc.less_equal(created_at, last), created_at, pa.scalar(None, TIME))
-    return pc.add(usable, pa.scalar(RETENTION, pa.duration("us")))
+    usable = pc.if_else(pc.less_equal(created_at, _RETENTION["last"]), created_at, pa.nulls(1, TIME)[0])
+    return pc.add(usable, _RETENTION["retention"].cast(pa.duration("us")))

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 ROWS_PER_GROUP = 10_000
 #: Rows with many samples are large: a row group ends early rather than hold more than this.
 BYTES_PER_GROUP = 64 * 1024 * 1024
+#: Columns of few different values. For any other a dictionary only costs time, and room: zstd finds what repeats.
+_DICTIONARIES = [
+    *("dataset_type", "validation_status", "schema", "required_fields.list.element", "preserve_fields.list.element"),
+    *("_exported_at", "_run_id", "_logical_date", "_schema_version"),
+]
 #: How many pages may wait to be written.
 PAGES_AHEAD = 2
 
@@ -77,7 +82,9 @@ class RowGroupWriter:
 
     def _work(self) -> None:
         try:
-            with pq.ParquetWriter(self._stream, self._schema, compression="zstd", write_statistics=True) as file:
+            with pq.ParquetWriter(
+                self._stream, self._schema, compression="zstd", use_dictionary=_DICTIONARIES, write_statistics=True
+            ) as file:
                 try:
                     self._write_groups(file)
                 except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from itertools import count
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_agrees_with_a_dict_while_it_grows() -> None:
         entries = [
             (f"id-{chance.randrange(20_000)}", chance.choice([UNRANKED, page])) for _ in range(chance.randrange(900))
         ]
-        ranks.enter(entries)
+        ranks.enter([row_id for row_id, _ in entries], [rank for _, rank in entries])
         wanted.update(entries)
         assert len(ranks) == len(wanted)
     ids = [f"id-{number}" for number in range(25_000)]
@@ -35,7 +36,7 @@ def test_ids_that_want_the_same_place_stay_apart(monkeypatch: pytest.MonkeyPatch
     # All keys end in the same bits, so each but the first has to look for another place, over the end of the table too.
     monkeypatch.setattr(id_ranks, "hash", lambda text: (int(text) << 12) + 1020, raising=False)
     ranks = IdRanks()
-    ranks.enter([(str(number), number) for number in range(400)])
+    ranks.enter([str(number) for number in range(400)], range(400))
     assert ranks.find([str(number) for number in range(401)]) == [*range(400), UNKNOWN]
 
 
@@ -43,7 +44,7 @@ def test_hash_of_zero_is_an_id_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(id_ranks, "hash", lambda _: 0, raising=False)
     ranks = IdRanks()
     assert ranks.find(["a"]) == [UNKNOWN]
-    ranks.enter([("a", 7)])
+    ranks.enter(["a"], [7])
     assert ranks.find(["a"]) == [7]
     assert len(ranks) == 1
 
@@ -51,7 +52,7 @@ def test_hash_of_zero_is_an_id_too(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_ids_take_little_memory() -> None:
     ranks = IdRanks()
     for first in range(0, 200_000, 1000):
-        ranks.enter([(f"dataset-{number}", number) for number in range(first, first + 1000)])
+        ranks.enter([f"dataset-{number}" for number in range(first, first + 1000)], count(first))
     taken = sys.getsizeof(ranks._keys) + sys.getsizeof(ranks._ranks)
     assert len(ranks) == 200_000
     assert taken < 40 * len(ranks)

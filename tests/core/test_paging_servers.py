@@ -17,6 +17,7 @@ lister = pytest.fixture(scope="module")(running_lister)
 
 ROWS = make_datasets(250)
 IDS = ids_of(ROWS)
+ROWS_OF_LARGE_PAGES = make_datasets(3500)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,20 @@ def test_well_behaved_server_costs_few_requests(lister: Lister, size: int, reque
     assert not reading.report.limited
     assert not reading.report.notes
     assert not lister.pauses
+
+
+def test_large_pages_share_few_rows(lister: Lister) -> None:
+    once(lister.read(ROWS_OF_LARGE_PAGES, Listing(cap=1000), page_size=1000), ids_of(ROWS_OF_LARGE_PAGES))
+    assert [offset for _, offset in lister.asked] == [0, 975, 1950, 2925, 3475, 3500]
+
+
+@pytest.mark.parametrize("vanished", [20, 25, 40, 300])
+def test_more_rows_vanish_than_large_pages_share(lister: Lister, vanished: int) -> None:
+    churn = Churn(random.Random(3), 0, vanished, "read")
+    reading = lister.read(ROWS_OF_LARGE_PAGES, Listing(cap=1000, order="oldest", between=churn), page_size=1000)
+    assert len(reading.ids) == len(set(reading.ids))
+    assert lister.server.model.survivors() <= set(reading.ids)
+    assert lister.requests < 30
 
 
 @pytest.mark.parametrize("size", [0, 3])

@@ -76,6 +76,13 @@ def test_columns_are_compressed_with_zstd_and_have_statistics() -> None:
     assert columns[0].statistics.min == "id 0"
 
 
+def test_only_columns_of_few_values_have_a_dictionary() -> None:
+    group = written([page_of(100)]).row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    having = {column.path_in_schema for column in columns if column.has_dictionary_page}
+    assert having == set(writer._DICTIONARIES)
+
+
 @pytest.mark.parametrize("room", [0, 100, 12_000])
 def test_a_full_disk_is_told_to_whoever_hands_over_and_never_blocks(room: int) -> None:
     """At the header, in a row group, in the footer; with more pages than may wait."""
