@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class IdRanks:
 
     def __init__(self) -> None:
         self._count = 0
-        self._make(1 << 10)
+        self._make(1 << 14)
 
     def _make(self, slots: int) -> None:
         # Open addressing with linear probing; a key of 0 is a free slot.
@@ -53,7 +54,7 @@ class IdRanks:
             keys, ranks = self._keys, self._ranks
             self._count = 0
             self._make(2 * len(keys))
-            self._put((key, rank) for key, rank in zip(keys, ranks, strict=True) if key)
+            self._put(compress(zip(keys, ranks, strict=True), keys))
         self._put(zip(map(hash, ids), ranked, strict=False))
 
     def _put(self, entries: Iterable[tuple[int, int]]) -> None:

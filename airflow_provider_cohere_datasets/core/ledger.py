@@ -58,14 +58,13 @@ class Ledger:
             if row_id is not None:
                 places.setdefault(row_id, position)
         ranks = self._ranks.find(places)
-        found = list(zip(places.values(), ranks, strict=True))
-        fresh = [position for position, rank in found if rank == UNKNOWN]
-        ranked = [(position, rank) for position, rank in found if rank >= 0]
+        fresh = [position for position, rank in zip(places.values(), ranks, strict=True) if rank == UNKNOWN]
+        ranked = [(position, rank) for position, rank in zip(places.values(), ranks, strict=True) if rank >= 0]
         outliers = len(ranked) - _longest_rise([rank for _, rank in ranked])
         in_order = outliers <= (1 if len(ranked) >= _ENOUGH_TO_JUDGE else 0)
         last = ranked[-1][0] if ranked else -1
         furthest = max((rank for _, rank in ranked), default=-1)
-        return Sighting(fresh, len(found) - len(fresh), in_order, last, furthest)
+        return Sighting(fresh, len(ranks) - len(fresh), in_order, last, furthest)
 
     def is_last(self, row_id: str | None) -> bool:
         """Return whether a row is the last of the list as far as it was read."""

@@ -34,7 +34,7 @@ def test_agrees_with_a_dict_while_it_grows() -> None:
 
 def test_ids_that_want_the_same_place_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     # All keys end in the same bits, so each but the first has to look for another place, over the end of the table too.
-    monkeypatch.setattr(id_ranks, "hash", lambda text: (int(text) << 12) + 1020, raising=False)
+    monkeypatch.setattr(id_ranks, "hash", lambda text: (int(text) << 16) + 16380, raising=False)
     ranks = IdRanks()
     ranks.enter([str(number) for number in range(400)], range(400))
     assert ranks.find([str(number) for number in range(401)]) == [*range(400), UNKNOWN]
