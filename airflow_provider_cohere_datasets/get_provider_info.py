@@ -13,6 +13,9 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "placeholders": {"host": "https://api.cohere.com", "password": "API key from the Cohere dashboard"},
 }
 
+#: The form knows only "minimum", and its arrows stop there.
+_POSITIVE = {"type": ["number", "null"], "minimum": 0, "exclusiveMinimum": 0}
+
 #: What the form of Airflow 3.2 and later shows of the connection's extra. It stores a field that is left empty with its
 #: default, so none has one here: the defaults of RequestPolicy would be frozen into every connection.
 CONN_FIELDS: dict[str, Any] = {
@@ -23,38 +26,38 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "allow_insecure_http": {
         "label": "Allow plain http",
-        "description": "The API key would be readable on the network: only where nobody can listen.",
+        "description": "For a base URL with http:// on another machine. The network can read the API key then.",
         "schema": {"type": ["boolean", "null"]},
     },
     "max_tries": {
-        "label": "Tries",
-        "description": "Requests at the most for one call; 5 if empty.",
+        "label": "Tries per call",
+        "description": "The most requests that are made for one call; 5 if empty.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "connect_timeout": {
         "label": "Connect timeout (s)",
         "description": "Seconds to connect; 10 if empty.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "schema": _POSITIVE,
     },
     "read_timeout": {
         "label": "Read timeout (s)",
         "description": "Seconds of silence while an answer is read; 60 if empty.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "schema": _POSITIVE,
     },
     "total_timeout": {
         "label": "Request timeout (s)",
         "description": "Seconds for one request as a whole; 120 if empty.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "schema": _POSITIVE,
     },
     "upload_timeout": {
         "label": "Upload timeout (s)",
         "description": "Seconds for one upload as a whole; 3600 if empty.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "schema": _POSITIVE,
     },
     "requests_per_minute": {
-        "label": "Requests a minute",
-        "description": "The most that one task or triggerer sends; that of [cohere_datasets] if empty.",
-        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+        "label": "Requests per minute",
+        "description": "The most that one task or triggerer sends; if empty, as [cohere_datasets] in airflow.cfg says.",
+        "schema": _POSITIVE,
     },
 }
 
@@ -106,7 +109,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-cohere-datasets",
         "name": "Cohere Datasets",
-        "description": "`Cohere <https://docs.cohere.com/docs/datasets>`__ Datasets API: upload, wait, gate, export.",
+        "description": "Upload, await, gate and export datasets at `Cohere <https://docs.cohere.com/docs/datasets>`__",
         "integrations": [
             {
                 "integration-name": "Cohere Datasets",

@@ -27,6 +27,7 @@ LAKE = os.environ.get("COHERE_EXAMPLE_LAKE") or (Path(tempfile.gettempdir()) / "
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    doc_md=__doc__,
     tags=["cohere", "example"],
     params={
         "source": Param(str(SAMPLE), type="string", description="The file to upload"),

@@ -30,6 +30,7 @@ else:
     schedule=SCHEDULE,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    doc_md=__doc__,
     tags=["cohere", "example"],
     params={"dataset_ids": Param([], type="array", description="Datasets to handle in a run that no event started")},
 )

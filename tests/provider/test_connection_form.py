@@ -13,7 +13,8 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseHook, Connection
 
 from airflow_provider_cohere_datasets.core.account import Account, RequestPolicy
-from airflow_provider_cohere_datasets.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "connection.md").read_text()
@@ -100,12 +101,26 @@ def test_airflows_form_shows_the_fields() -> None:
     assert stored({name: field["value"] for name, field in form.extra_fields.items()}) == stored({})
 
 
+def test_the_list_of_providers_can_show_the_link_of_the_description() -> None:
+    """Airflow 3 makes a link of the address alone, without a space after it, so nothing may follow."""
+    assert get_provider_info()["description"].endswith(" `Cohere <https://docs.cohere.com/docs/datasets>`__")
+
+
 def test_fields_of_the_form_are_values_of_the_extra_and_tell_their_defaults() -> None:
     assert set(CONN_FIELDS) - set(POLICY) <= {"client_name", "allow_insecure_http", "requests_per_minute"}
     for name in set(CONN_FIELDS) & set(POLICY):
         default: Any = POLICY[name]
         if default is not None:
             assert CONN_FIELDS[name]["description"].endswith(f"; {default:g} if empty.")
+
+
+@pytest.mark.parametrize("name", [name for name in CONN_FIELDS if name in POLICY])
+def test_the_arrows_of_a_number_stop_where_the_policy_does(name: str) -> None:
+    """The form knows "minimum" and no "exclusiveMinimum"."""
+    minimum = CONN_FIELDS[name]["schema"]["minimum"]
+    with pytest.raises(CohereInputError, match=name):
+        stored({name: minimum - 1})
+    assert getattr(stored({name: minimum + 1}).policy, name) == minimum + 1
 
 
 @pytest.mark.parametrize("name", [name for name in CONN_FIELDS if name in POLICY])
