@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from airflow_provider_cohere_datasets.core.filters import ListFilters, on_the_wire
-from airflow_provider_cohere_datasets.core.paging import MAX_PAGE_SIZE, checked_count
+from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, on_the_wire
+from airflow_provider_cohere_datasets.core.paging import MAX_PAGE_SIZE
 from airflow_provider_cohere_datasets.lake.errors import (
     CohereBadRowError,
     CohereEmptyExportError,

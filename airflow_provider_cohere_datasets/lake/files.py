@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
+
+from fsspec.asyn import sync  # type: ignore[import-untyped]
 
 #: What a file system says that has no files without a name.
 _NO_NAMELESS_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
@@ -31,8 +34,8 @@ class LocalFile:
     """A file on a local disk.
 
     It is written in the folder where it shall stand, because only within a file system is a rename one step. It has no
-    name until it is whole, so that even ``kill -9`` leaves nothing behind; where the file system or the platform has
-    no such files, it has a hidden name.
+    name until it is whole, so that even ``kill -9`` leaves nothing behind, unless it comes between the last two system
+    calls; where the file system or the platform has no such files, it has a hidden name.
 
     :param path: where it shall stand; missing folders are made, and removed again if it is abandoned.
     :raises OSError: if it cannot be written there.
@@ -126,7 +129,7 @@ def _remove_folders(folders: list[Path]) -> None:
 
 
 class Upload:
-    """An object in S3, GCS or Azure: it becomes visible when its upload is closed, so a failed one is never closed.
+    """An object in S3 or GCS: it becomes visible when its upload is closed, so a failed one is never closed.
 
     :param fs: the file system.
     :param key: where it shall stand.
@@ -136,6 +139,8 @@ class Upload:
     def __init__(self, fs: Any, key: str) -> None:
         probe = fs.open(key, "wb")
         try:
+            if hasattr(probe, "aaow"):  # What gcsfs appends to an object there is seen at once.
+                raise io.UnsupportedOperation("in a zonal bucket, others see a file while it is written")
             # With blocks of one byte, this begins an upload: nothing else shows whether we may.
             probe.blocksize = 1
             probe.write(b"PAR1")
@@ -161,7 +166,64 @@ def _throw_away(stream: Any) -> None:
     stream.closed = True
     with contextlib.suppress(Exception):  # The storage may be out of reach; that it failed is known already.
         stream.discard()
-        stream.close()  # Azure's has a connection of its own.
+
+
+class Blob:
+    """A blob in Azure: blocks belong to nothing until a list of them is committed, which replaces the old blob.
+
+    Files of adlfs are no use for that: before 2024.12 they delete the old blob first, and before 2025.8 two writers
+    give their blocks the same names, so that one commits what the other wrote.
+
+    Azure itself drops the blocks of an abandoned blob, at the latest after a week; until then nobody sees them.
+
+    :param fs: the file system.
+    :param key: where it shall stand.
+    :raises Exception: what the storage raises if it cannot be written there.
+    """
+
+    #: A blob may have 50,000 blocks.
+    BLOCK_SIZE = 8 << 20
+
+    def __init__(self, fs: Any, key: str) -> None:
+        self._fs = fs
+        container, _, name = key.lstrip("/").partition("/")
+        self._blob = fs.service_client.get_blob_client(container, name)
+        self._blocks: list[str] = []
+        self._buffer = bytearray()
+        # Nothing else shows whether we may. That nobody answers is told at once, not after Azure's three retries.
+        self._call("stage_block", uuid4().hex, b"PAR1", retry_total=0)
+
+    def _call(self, name: str, *args: object, **options: object) -> None:
+        sync(self._fs.loop, getattr(self._blob, name), *args, **options)
+
+    def write(self, data: bytes) -> object:
+        """Append bytes."""
+        self._buffer += data
+        while len(self._buffer) >= self.BLOCK_SIZE:
+            self._stage(self.BLOCK_SIZE)
+        return len(data)
+
+    def _stage(self, size: int) -> None:
+        name = uuid4().hex
+        self._call("stage_block", name, bytes(self._buffer[:size]))
+        del self._buffer[:size]
+        self._blocks.append(name)
+
+    def publish(self) -> None:
+        """Commit the blocks."""
+        if self._buffer:
+            self._stage(len(self._buffer))
+        try:
+            self._call("commit_block_list", self._blocks)
+        except Exception as error:
+            if getattr(error, "error_code", None) == "InvalidBlockList":
+                raise OSError("another writer replaced it, and Azure dropped what was written here") from error
+            raise
+        self._fs.invalidate_cache()
+
+    def abandon(self) -> None:
+        """Forget the blocks."""
+        self._buffer.clear()
 
 
 class MovedFile:

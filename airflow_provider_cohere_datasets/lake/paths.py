@@ -21,6 +21,8 @@ def path_segment(name: object) -> str:
         so that no name leads to another folder.
     """
     encoded = quote(str(name), safe="", errors="replace")
+    if encoded == "None":
+        return "%4Eone"  # As it is, it would be taken for a template that gave no value.
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 

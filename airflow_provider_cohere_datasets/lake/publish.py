@@ -1,7 +1,7 @@
 """Places in a data lake, and putting a file into one in a single step.
 
-Readers see the old file until the new one is whole. A run that fails or is killed leaves the old file and nothing
-else, and of two runs at once one whole file stays. :mod:`~airflow_provider_cohere_datasets.lake.files` has the ways in
+Readers see the old file until the new one is whole. A run that fails or is told to stop leaves the old file and nothing
+else; one that is killed leaves the old file; and of two runs at once one whole file stays. :mod:`~airflow_provider_cohere_datasets.lake.files` has the ways in
 which storages do that.
 """
 
@@ -11,25 +11,27 @@ import contextlib
 import errno
 import hashlib
 import os
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
-from airflow_provider_cohere_datasets.lake.files import LocalFile, MovedFile, Upload
+from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentence
+from airflow_provider_cohere_datasets.lake.files import Blob, LocalFile, MovedFile, Upload
 from airflow_provider_cohere_datasets.lake.paths import checked_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from airflow_provider_cohere_datasets.lake.files import NewFile
 
-#: Storages in which an upload becomes visible when it is closed, and is never seen if it is not.
-_VISIBLE_WHEN_CLOSED = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "adl", "az"})
-#: Trying again does not help against these.
-_PERMANENT = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+#: How new files are made in storages that can keep one unseen by themselves.
+_KINDS: dict[str, Callable[[Any, str], NewFile]] = {
+    **dict.fromkeys(("s3", "s3a", "gs", "gcs"), Upload),
+    **dict.fromkeys(("abfs", "abfss", "adl", "az"), Blob),
+}
 
 
 class Place:
@@ -49,7 +51,7 @@ class Place:
             located = ObjectStoragePath(text, **({"conn_id": conn_id} if conn_id else {}))
             self._fs = located.fs
         except (ValueError, ImportError, AirflowException) as error:
-            raise CohereInputError(f"output_path {text[:200]!r} cannot be used: {_sentence(error)}.") from error
+            raise CohereInputError(f"output_path {text[:200]!r} cannot be used: {sentence(error)}.") from error
         self._protocol = located.protocol or "file"
         self._key = located.path
         is_local = self._protocol == "file"
@@ -68,9 +70,15 @@ class Place:
         with self.failures():
             if self._protocol == "file":
                 return LocalFile(self._key)
-            if self._fs.isdir(self._key):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            return (Upload if self._protocol in _VISIBLE_WHEN_CLOSED else MovedFile)(self._fs, self._key)
+            file = _KINDS.get(self._protocol, MovedFile)(self._fs, self._key)
+            try:
+                # Only now: a storage that cannot be reached or refuses us says so sooner when it is written to.
+                if self._fs.isdir(self._key):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            except BaseException:
+                file.abandon()
+                raise
+            return file
 
     def open(self) -> IO[bytes]:
         """Open the file that stands there now for reading."""
@@ -85,13 +93,8 @@ class Place:
         except (CohereDatasetsError, AirflowException):  # For example that the task is killed.
             raise
         except Exception as error:  # Every storage has exceptions of its own.
-            kind = CohereInputError if isinstance(error, _PERMANENT) else CohereStorageError
-            raise kind(f"output_path {self._url[:200]!r} cannot be written: {_sentence(error)}.") from error
-
-
-def _sentence(error: BaseException) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return " ".join(text.split())[:300].rstrip(".")
+            kind = CohereInputError if is_permanent(error) else CohereStorageError
+            raise kind(f"output_path {self._url[:200]!r} cannot be written: {sentence(error)}.") from error
 
 
 class Checked:

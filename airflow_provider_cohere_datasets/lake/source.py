@@ -9,12 +9,13 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
+from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -143,17 +144,16 @@ def _reading(what: str) -> Iterator[None]:
     """Raise what a storage raises as our own errors."""
     try:
         yield
-    except CohereDatasetsError:
+    except (CohereDatasetsError, AirflowException):  # For example that the task is killed.
         raise
     except FileNotFoundError:
         raise CohereInputError(f"{what} does not exist.") from None
-    except OSError as error:
-        hopeless = error.errno in _HOPELESS or isinstance(error, PermissionError)
-        kind = CohereInputError if hopeless else CohereStorageError
-        reason = " ".join(str(error.strerror or error).split()).rstrip(".")
-        raise kind(f"{what} cannot be read: {reason}.") from error
     except (ValueError, ImportError) as error:  # A path that cannot be one, or a storage without its library.
         raise CohereInputError(f"{what} cannot be read: {error}.") from error
+    except Exception as error:  # Every storage has exceptions of its own.
+        hopeless = getattr(error, "errno", None) in _HOPELESS or is_permanent(error)
+        kind = CohereInputError if hopeless else CohereStorageError
+        raise kind(f"{what} cannot be read: {sentence(error)}.") from error
 
 
 def _check(what: str, path: Any) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from airflow_provider_cohere_datasets.lake.paths import checked_path, path_segme
         ("..", "%2E%2E"),
         ("a?b#c", "a%3Fb%23c"),
         ("v1.2", "v1.2"),
+        ("None", "%4Eone"),
     ],
 )
 def test_any_name_becomes_one_segment(name: str, segment: str) -> None:

@@ -179,6 +179,39 @@ def test_a_file_that_breaks_off_in_the_middle(tmp_path: Path, scratch: Path) -> 
         only(tmp_path / "x.parquet")
 
 
+class AzureError(Exception):
+    """As the library of Azure tells what the storage answered."""
+
+    error_code = None
+
+    def __init__(self, status_code: int) -> None:
+        super().__init__("Server failed to authenticate.\nRequestId:7\n<?xml the whole answer")
+        self.status_code = status_code
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, CohereInputError), (403, CohereInputError), (503, CohereStorageError)]
+)
+def test_what_a_storage_raises_is_one_sentence(
+    parquet: Path, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AzureError(status)
+
+    monkeypatch.setattr(ObjectStoragePath, "stat", refuse)
+    with pytest.raises(kind, match=r"^data '.*' cannot be read: Server failed to authenticate\.$"):
+        only(parquet)
+
+
+def test_a_task_that_is_killed_while_it_reads_says_so(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise AirflowFailException("killed")
+
+    monkeypatch.setattr(ObjectStoragePath, "stat", kill)
+    with pytest.raises(AirflowFailException, match="killed"):
+        only(parquet)
+
+
 def test_no_room_for_temporary_files(parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(CohereStorageError, match="cannot be converted in a temporary file"):
