@@ -10,7 +10,8 @@ GROUPS ?= test lint docs build
 # Each Airflow with another Python, where that is installed, and with $(PYTHON) elsewhere; 2.11 goes up to 3.12.
 MATRIX := 2.11.2=python3.12 3.1.8=python3.13 3.3.2=python3.11
 
-.PHONY: help demo test lint types unit unit-only test-matrix docs wheel system bench soak mutation clean
+.PHONY: help demo test lint types unit unit-only test-matrix docs wheel system system-distributed bench soak \
+	mutation clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +54,11 @@ wheel: $(READY) ## Build the wheel, check it, and use it in a bare environment
 
 system: $(READY) ## Tests in a real Airflow with scheduler, triggerer and API server
 	$(BIN)/python -m pytest -m system tests/system
+
+# It starts Debian's redis-server and postgresql by itself; they only have to be installed.
+system-distributed: $(READY) ## Tests on two Celery workers with Redis, PostgreSQL and a lake in S3
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) --group distributed
+	$(BIN)/python -m pytest -m system tests/system/test_distributed.py
 
 bench: $(READY) ## All benchmarks, ours beside what users would use instead; writes the table of the documentation
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) --group bench

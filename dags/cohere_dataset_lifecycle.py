@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.providers.common.compat.sdk import Param, dag, task
+from airflow.providers.common.compat.sdk import ObjectStoragePath, Param, dag, task
 
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.operators.datasets import CohereCreateDatasetOperator, CohereDatasetGateOperator
@@ -21,6 +21,11 @@ from airflow_provider_cohere_datasets.transfers.parquet import CohereDatasetsToP
 
 SAMPLE = Path(__file__).parent / "data" / "support_questions.jsonl"
 LAKE = os.environ.get("COHERE_EXAMPLE_LAKE") or (Path(tempfile.gettempdir()) / "cohere-lake").as_uri()
+
+SNAPSHOT = (
+    "{{ params.lake }}/snapshot_date={{ (dag_run.logical_date or dag_run.run_after).strftime('%Y-%m-%d') }}"
+    "/datasets.parquet"
+)
 
 
 @dag(
@@ -76,25 +81,21 @@ def cohere_dataset_lifecycle() -> None:
                     topics[topic] = topics.get(topic, 0) + 1
         return topics
 
-    export = CohereDatasetsToParquetOperator(
-        task_id="export",
-        output_path="{{ params.lake }}/snapshot_date="
-        "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y-%m-%d') }}/datasets.parquet",
-    )
+    export = CohereDatasetsToParquetOperator(task_id="export", output_path=SNAPSHOT)
 
     @task
-    def read(exported: dict[str, Any]) -> list[dict[str, str]]:
+    def read(path: str) -> list[dict[str, str]]:
         """Read the record back, as a consumer of the lake would."""
         import pyarrow.parquet
 
         columns = ["id", "name", "dataset_type", "validation_status", "created_at"]
-        rows = pyarrow.parquet.read_table(exported["path"].removeprefix("file://"), columns=columns).to_pylist()
+        with ObjectStoragePath(path).open("rb") as file:
+            rows = pyarrow.parquet.read_table(file, columns=columns).to_pylist()
         return [{name: str(value) for name, value in row.items()} for row in rows]
 
     upload >> wait >> gate
     job = start_job(gate.output)  # type: ignore[arg-type]
-    job >> export
-    read(export.output)  # type: ignore[arg-type]
+    job >> export >> read(SNAPSHOT)
 
 
 cohere_dataset_lifecycle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class AirflowApi:
     """
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=f"{url}/api/v2", timeout=120, trust_env=False)
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,11 +106,30 @@ class AirflowApi:
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
         """Return the task instances of a run, a hundred at the most."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-        found = self.request("GET", path, params={"limit": 100})["task_instances"]
         return [
-            TaskState(task["task_id"], task["map_index"], task["state"] or "", task["try_number"]) for task in found
+            TaskState(task["task_id"], task["map_index"], task["state"] or "", task["try_number"])
+            for task in self.task_instances(dag_id, run_id)
         ]
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return all that Airflow tells of the task instances of a run, a hundred at the most."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found: list[dict[str, Any]] = self.request("GET", path, params={"limit": 100})["task_instances"]
+        return found
+
+    def tries(self, dag_id: str, run_id: str, task_id: str) -> list[dict[str, Any]]:
+        """Return all that Airflow tells of each try of a task, the first one first."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/tries"
+        found: list[dict[str, Any]] = self.request("GET", path)["task_instances"]
+        return sorted(found, key=lambda one: int(one["try_number"]))
+
+    def connect(self, conn_id: str, **fields: Any) -> None:
+        """Keep a connection in Airflow's database.
+
+        :param fields: ``conn_type``, ``host``, ``login``, ``password``, ``extra`` (a mapping).
+        """
+        extra = json.dumps(fields.pop("extra", {}))
+        self.request("POST", "/connections", json={"connection_id": conn_id, "extra": extra, **fields})
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
         """Return what a task left in XCom."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,40 @@ class AirflowProcesses:
         self._output = output
         self._started: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``airflow`` with these arguments, as the leader of a new session."""
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start ``airflow`` with these arguments, as the leader of a new session.
+
+        :param env: variables that only this process gets.
+        """
+        return self.run([sys.executable, "-m", "airflow", *arguments], env=env)
+
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        user: str | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start any program, as the leader of a new session.
+
+        :param command: the program and its arguments.
+        :param env: variables that only this process gets.
+        :param folder: where it runs; here by default.
+        :param user: whose rights it has, and whose group's; ours by default.
+        """
         with self._output.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *arguments],
-                env=self._env,
+                command,
+                cwd=folder,
+                env={**self._env, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
             )
         self._started.append(process)
         return process
@@ -81,11 +105,7 @@ class AirflowProcesses:
 
     def kill(self, *words: str) -> list[int]:
         """Kill the processes whose command line has all these words, and their children; return their ids."""
-        doomed = {process.pid: process for process in self.matching(*words)}
-        doomed.update({process.pid: process for process in _children(list(doomed))})
-        _signal(doomed.values(), signal.SIGKILL)
-        psutil.wait_procs(list(doomed.values()), timeout=GRACE)
-        return sorted(doomed)
+        return kill_trees(process.pid for process in self.matching(*words))
 
     def stop(self) -> None:
         """End every process: first politely, and after the grace period, or when interrupted, by force."""
@@ -121,6 +141,21 @@ def command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def kill_trees(pids: Iterable[int]) -> list[int]:
+    """Kill processes and all their children, as a machine does that goes down; return the ids of all."""
+    doomed = {process.pid: process for process in _children(pids)}
+    _signal(doomed.values(), signal.SIGKILL)
+    psutil.wait_procs(list(doomed.values()), timeout=GRACE)
+    return sorted(doomed)
+
+
+def process_at(port: int) -> int:
+    """Return the other process that has a TCP connection from this port."""
+    found = {each.pid for each in psutil.net_connections("tcp4") if each.laddr.port == port and each.pid}
+    (pid,) = found - {os.getpid()}
+    return int(pid)
 
 
 def _children(pids: Iterable[int]) -> list[psutil.Process]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.system.api import AirflowApi, AirflowRequestError
 from tests.system.processes import AirflowProcesses, command_line, environment
@@ -32,7 +34,7 @@ class Standalone:
         #: What all components print.
         self.output = self.home / "standalone.log"
         self._timeout = timeout
-        port, worker_port, trigger_port = _free_ports(3)
+        port, worker_port, trigger_port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         settings = {
             "AIRFLOW_HOME": str(self.home),
@@ -41,7 +43,9 @@ class Standalone:
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}?timeout=60",
+            # One server and SQLite may take long for an answer while tasks start on a busy machine.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -54,7 +58,7 @@ class Standalone:
         self.processes = AirflowProcesses(self.home, environment(settings), self.output)
         self.api = AirflowApi(self.url)
 
-    def __enter__(self) -> Standalone:
+    def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
             undo.callback(self.stop)
@@ -91,11 +95,14 @@ class Standalone:
             return "".join(deque(output, maxlen=lines))
 
     def _start(self) -> None:
-        process = self.processes.start("standalone")
+        self._wait_until_healthy({"airflow standalone": self.processes.start("standalone")})
+
+    def _wait_until_healthy(self, needed: Mapping[str, subprocess.Popen[bytes]]) -> None:
         deadline = time.monotonic() + self._timeout
         while not self._healthy():
-            if process.poll() is not None:
-                raise AirflowRequestError(f"airflow standalone ended with {process.returncode}:\n{self.last_output()}")
+            for name, process in needed.items():
+                if process.poll() is not None:
+                    raise AirflowRequestError(f"{name} ended with {process.returncode}:\n{self.last_output()}")
             if time.monotonic() > deadline:
                 raise AirflowRequestError(f"not healthy within {self._timeout:g} s:\n{self.last_output()}")
             time.sleep(_POLL)
@@ -115,7 +122,8 @@ def copy_dags(target: Path, *folders: Path) -> Path:
     return target
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of this machine that nobody listens at."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]

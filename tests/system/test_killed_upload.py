@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.adversary import AdversarialServer
 from tests.adversary.answers import Exchange
 from tests.system.api import RunWatch
+from tests.system.killing import Kill, until
 from tests.system.standalone import Standalone, copy_dags
 
 pytestmark = pytest.mark.system
@@ -29,28 +27,6 @@ SIZE = 16 << 20
 #: Bytes of the body after which the first task is killed.
 SOME = 1 << 20
 LIST = "/v1/datasets"
-
-
-@dataclass
-class Kill:
-    """Kill the process at the other end of the connection, as a machine does that runs out of memory.
-
-    :param needs_body: bytes of the request's body to receive before that; ``None`` means all of it.
-    :param before: what to do first; by default, nothing.
-    :param after: what to do then.
-    """
-
-    needs_body: int | None = None
-    before: Callable[[Exchange], object] = lambda _: None
-    after: Callable[[Exchange], object] = lambda _: None
-
-    def play(self, exchange: Exchange) -> None:
-        pid = client_of(exchange)
-        os.kill(pid, signal.SIGSTOP)  # so that it gets no further than this while the server is at work
-        self.before(exchange)
-        os.kill(pid, signal.SIGKILL)
-        self.after(exchange)
-        exchange.wire.close()
 
 
 @dataclass
@@ -159,17 +135,11 @@ def story(airflow: Standalone, server: AdversarialServer, tmp_path_factory: pyte
     assert len(server.requests) > before
     first = (states(), all_named(server), results(), list(server.model.deleted), killed, time.monotonic() - begun)
 
+    # Until the run has ended too, the scheduler may end it once more, whatever is cleared meanwhile.
+    RunWatch(api, DAG_ID, run_id).follow()
     api.clear(DAG_ID, run_id, ["before_the_answer", "kept"])
     RunWatch(api, DAG_ID, run_id).follow()
     return Story(*first[:5], (all_named(server), results()), first[5])
-
-
-def client_of(exchange: Exchange) -> int:
-    """Return the process at the other end of a connection."""
-    port = exchange.wire._socket.getpeername()[1]
-    found = {each.pid for each in psutil.net_connections("tcp4") if each.laddr.port == port and each.pid}
-    (pid,) = found - {os.getpid()}
-    return int(pid)
 
 
 def named(server: AdversarialServer, name: str) -> list[str]:
@@ -183,13 +153,6 @@ def all_named(server: AdversarialServer) -> dict[str, list[str]]:
         assert files["data"].length == SIZE
         found.setdefault(dataset_id.rpartition("-")[0].replace("-", "_"), []).append(dataset_id)
     return found
-
-
-def until(what: str, condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.25)
 
 
 def claimed(airflow: Standalone) -> int:
