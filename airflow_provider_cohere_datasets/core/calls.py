@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUnexpectedAnswerError
+from airflow_provider_cohere_datasets.core.selection import checked_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.models import Dataset
 
 T = TypeVar("T")
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +117,6 @@ class Pause:
 Outcome: TypeAlias = Reply | TransportFailure | float | None
 #: An operation: it yields what it needs and is sent what came of it. See the drivers in ``transport``.
 Flow: TypeAlias = Generator[Call | Pause, Outcome, T]
-
-
-def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
-    """Return a dataset id that can be one segment of a path.
-
-    :param dataset_id: what the user gave: the id, or what an operator returned of one dataset, with the id in it.
-    :param argument: the argument's name, for the error.
-    :raises CohereInputError: for anything that cannot be the id of a dataset.
-    """
-    if isinstance(dataset_id, Mapping) and "id" in dataset_id:
-        dataset_id = dataset_id["id"]
-    if not isinstance(dataset_id, str):
-        raise CohereInputError(f"{argument} must be a text, not {type(dataset_id).__name__}.")
-    if not dataset_id.strip():
-        raise CohereInputError(f"{argument} is empty.")
-    if dataset_id in {".", "..", "usage", "None"}:
-        raise CohereInputError(f"{argument} {dataset_id!r} cannot be the id of a dataset.")
-    if _CONTROL.search(dataset_id) or len(dataset_id) > 500:
-        raise CohereInputError(f"{argument} {dataset_id[:60]!r} has a control character or is far too long.")
-    return dataset_id
 
 
 def _one(method: str, operation: str, dataset_id: object) -> Call:

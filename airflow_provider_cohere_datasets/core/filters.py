@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 
@@ -37,6 +36,18 @@ def given(name: str, value: Any) -> str | None:
     if value == "None":
         raise CohereInputError(f'{name} is the text "None": a template gave no value.')
     return value or None
+
+
+def checked_count(name: str, value: object, most: int | None = None) -> int:
+    """Return a number of rows from 1 up; a text of digits is taken, because templates render to text.
+
+    :raises CohereInputError: for anything else.
+    """
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most is not None and number > most):
+        upto = f" to {most}" if most is not None else " up"
+        raise CohereInputError(f"{name} must be a whole number from 1{upto}, not {value!r:.40}.")
+    return number
 
 
 def moment(name: str, value: str | datetime | None) -> datetime | None:
@@ -72,8 +83,7 @@ def on_the_wire(value: datetime) -> str:
     return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
 
 
-@dataclass(frozen=True, slots=True)
-class ListFilters:
+class ListFilters(NamedTuple):
     """A selection of datasets. Windows are half-open: ``after <= created_at < before``.
 
     Build one with :meth:`of`, which takes what users write.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 from math import ceil, floor, nan
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
@@ -29,8 +28,7 @@ _MAX_TEXT = 300
 _MAX_NAME = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
+class Requirements(NamedTuple):
     """What a dataset must be; what is ``None`` is not checked.
 
     Build them with :meth:`of`, which takes what users write.
@@ -122,8 +120,7 @@ def _figure(dataset: Dataset, name: str) -> int | None:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Tolerance:
+class Tolerance(NamedTuple):
     """How many of several datasets may miss the requirements. Build it with :meth:`of`.
 
     :param most: a number of datasets, or a share of them.
@@ -154,8 +151,7 @@ class Tolerance:
         return self.most if isinstance(self.most, int) else floor(self.most * checked)
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(NamedTuple):
     """What came of the check of several datasets.
 
     :param passed: the ids of those that meet the requirements.

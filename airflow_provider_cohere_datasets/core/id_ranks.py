@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 UNKNOWN: Final = -2
 UNRANKED: Final = -1
 
+
 class IdRanks:
     """A mapping from ids to ranks that grows and never shrinks; a page of ids at a time, because that is quick.
 

@@ -27,8 +27,6 @@ DATASET_TYPES = (
     "batch-embed-v2-input",
     "batch-chat-v2-input",
 )
-#: Bytes that an organisation may store (Cohere's documentation).
-QUOTA = 10_000_000_000
 #: Names are under 50 characters (Cohere's documentation of the create errors).
 MAX_NAME = 49
 

@@ -20,12 +20,10 @@ from operator import gt, lt
 from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.errors import (
-    CohereInputError,
-    CohereListingError,
-    CoherePageTooLargeError,
-)
+from airflow_provider_cohere_datasets.core.errors import CohereListingError, CoherePageTooLargeError
+from airflow_provider_cohere_datasets.core.filters import checked_count
 from airflow_provider_cohere_datasets.core.ledger import Ledger
+from airflow_provider_cohere_datasets.core.limits import DEFAULT_PAGE_SIZE
 from airflow_provider_cohere_datasets.core.retries import exchange
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.filters import ListFilters
     from airflow_provider_cohere_datasets.core.ledger import Sighting
 
-DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 10_000
 #: A server that invents new rows for ever must not hold us for ever: 20,000 pages of 100 are 2 million datasets.
 MAX_REQUESTS = 20_000
@@ -112,18 +109,6 @@ class ListReport:
         """Add a note, once."""
         if text not in self.notes:
             self.notes.append(text)
-
-
-def checked_count(name: str, value: object, most: int | None = None) -> int:
-    """Return a number of rows from 1 up; a text of digits is taken, because templates render to text.
-
-    :raises CohereInputError: for anything else.
-    """
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most is not None and number > most):
-        upto = f" to {most}" if most is not None else " up"
-        raise CohereInputError(f"{name} must be a whole number from 1{upto}, not {value!r:.40}.")
-    return number
 
 
 def list_pages(

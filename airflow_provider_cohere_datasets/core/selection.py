@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 
@@ -18,9 +17,10 @@ MAX_SELECTED = 1000
 #: Names of the arguments that make a filter.
 FILTERS = ("dataset_type", "validation_status", "after", "before")
 
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+
+class Selection(NamedTuple):
     """A selection. Build it with :meth:`of`, which takes what users write.
 
     :param dataset_id: the one.
@@ -44,7 +44,7 @@ class Selection:
         dataset_ids = _ids(values.get("dataset_ids"))
         filters = ListFilters.of(**{name: values.get(name) for name in FILTERS})
         chosen = cls(dataset_id, dataset_ids, None if filters == ListFilters() else filters)
-        ways = [name for name in cls.__slots__ if getattr(chosen, name) is not None]
+        ways = [name for name in cls._fields if getattr(chosen, name) is not None]
         if len(ways) > 1 or not (ways or unknown):
             empty = "".join(f"; {name} is empty" for name, value in values.items() if value == "")
             what = " and ".join("a filter" if name == "filters" else name for name in ways) or f"none of them{empty}"
@@ -70,6 +70,26 @@ def _ids(value: Any) -> tuple[str, ...] | None:
     if len(ids) > MAX_SELECTED:
         raise CohereInputError(f"dataset_ids has {len(ids)} ids, more than the {MAX_SELECTED} that can be given.")
     return ids
+
+
+def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
+    """Return a dataset id that can be one segment of a path.
+
+    :param dataset_id: what the user gave: the id, or what an operator returned of one dataset, with the id in it.
+    :param argument: the argument's name, for the error.
+    :raises CohereInputError: for anything that cannot be the id of a dataset.
+    """
+    if isinstance(dataset_id, Mapping) and "id" in dataset_id:
+        dataset_id = dataset_id["id"]
+    if not isinstance(dataset_id, str):
+        raise CohereInputError(f"{argument} must be a text, not {type(dataset_id).__name__}.")
+    if not dataset_id.strip():
+        raise CohereInputError(f"{argument} is empty.")
+    if dataset_id in {".", "..", "usage", "None"}:
+        raise CohereInputError(f"{argument} {dataset_id!r} cannot be the id of a dataset.")
+    if re.search(_CONTROL, dataset_id) or len(dataset_id) > 500:
+        raise CohereInputError(f"{argument} {dataset_id[:60]!r} has a control character or is far too long.")
+    return dataset_id
 
 
 def is_listed(value: object) -> bool:

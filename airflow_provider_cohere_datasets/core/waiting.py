@@ -6,22 +6,22 @@ they see into a :class:`Watch` and do what it says.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_cohere_datasets.core import calls, errors
-from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Observation
+from airflow_provider_cohere_datasets.core.selection import checked_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
+    from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 
 #: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
 EVENT_VERSION = 1
@@ -62,60 +62,6 @@ def assess(status: str | None, goal: Goal) -> Verdict:
     if status == "validated" or (status == "skipped" and goal.skipped_as == "success"):
         return Verdict.READY
     return {"failed": Verdict.FAILED, "skipped": Verdict.SKIPPED}.get(status, Verdict.WAIT)
-
-
-@dataclass(frozen=True, slots=True)
-class PollPolicy:
-    """How often to look.
-
-    :param interval: seconds between two looks.
-    :param exponential: whether the interval doubles after each look.
-    :param max_interval: seconds; the interval grows no further.
-    :param jitter: share of the interval that is random, from 0 to 1; it is taken off.
-    :param max_failures: looks in a row that may fail for reasons that pass before the wait ends; ``None`` for any
-        number.
-    """
-
-    interval: float = 30.0
-    exponential: bool = False
-    max_interval: float | None = None
-    jitter: float = 0.1
-    max_failures: int | None = 5
-
-    def __post_init__(self) -> None:
-        """Refuse what is no time or no share."""
-        for name in ("interval", "max_interval"):
-            value = getattr(self, name)
-            if not (name == "max_interval" and value is None) and not _is_number(value, 1e9):
-                raise errors.CohereInputError(f"The poll {name} must be a number of seconds, not {value!r:.40}.")
-        if not _is_number(self.jitter, 1.0):
-            raise errors.CohereInputError(f"jitter must be a share from 0 to 1, not {self.jitter!r:.40}.")
-        if self.max_failures is not None and not (isinstance(self.max_failures, int) and self.max_failures >= 0):
-            raise errors.CohereInputError(
-                f"max_failures must be a whole number from 0 up, or None, not {self.max_failures!r:.40}."
-            )
-
-    def delay(self, elapsed: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
-        """Return the seconds until the next look.
-
-        It depends on the time alone, so it is the same in a task that keeps running, in one that is scheduled anew for
-        each look, and in a triggerer that was restarted.
-
-        :param elapsed: seconds since the wait began.
-        :param uniform: where the jitter comes from.
-        """
-        seconds = self.interval
-        if self.exponential:
-            # Looks after 1, 3, 7, 15 … intervals: the next one comes one interval after twice the time. Counted so,
-            # and not by planned times, a look that jitter made early is not made once more when its time comes.
-            seconds = max(elapsed, 0.0) + max(self.interval, 1.0)
-        if self.max_interval is not None:
-            seconds = min(seconds, self.max_interval)
-        return seconds * (1.0 - uniform(0.0, self.jitter))
-
-
-def _is_number(value: object, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE
-from airflow_provider_cohere_datasets.core.waiting import PollPolicy
+from airflow_provider_cohere_datasets.core.limits import DEFAULT_PAGE_SIZE
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 
 if TYPE_CHECKING:
     from datetime import timedelta

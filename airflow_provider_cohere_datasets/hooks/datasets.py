@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.account import Account, RequestPolicy
-from airflow_provider_cohere_datasets.core.creation import Attempt, Creation, create
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
     CohereDatasetNotFoundError,
@@ -21,12 +17,8 @@ from airflow_provider_cohere_datasets.core.errors import (
     CoherePermissionError,
     CohereQuotaError,
 )
-from airflow_provider_cohere_datasets.core.filters import ListFilters
-from airflow_provider_cohere_datasets.core.new_dataset import QUOTA, NewDataset
-from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE, list_pages
-from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.core.limits import DEFAULT_PAGE_SIZE, QUOTA
 from airflow_provider_cohere_datasets.hooks.configuration import configured
-from airflow_provider_cohere_datasets.hooks.deletion import deletion
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 
 if TYPE_CHECKING:
@@ -35,7 +27,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_cohere_datasets.core.account import Account
     from airflow_provider_cohere_datasets.core.calls import Call, Flow, Reply
+    from airflow_provider_cohere_datasets.core.creation import Creation
+    from airflow_provider_cohere_datasets.core.filters import ListFilters
     from airflow_provider_cohere_datasets.core.models import Dataset
     from airflow_provider_cohere_datasets.core.paging import ListReport, Page
     from airflow_provider_cohere_datasets.lake.source import Source
@@ -83,6 +78,10 @@ class CohereDatasetsHook(BaseHook):
         :param connection: the connection, however it was fetched.
         :raises CohereInputError: if it is not usable; the message names the field.
         """
+        from dataclasses import fields
+
+        from airflow_provider_cohere_datasets.core.account import Account, RequestPolicy
+
         extra = connection.extra_dejson
         if not isinstance(extra, dict):
             raise CohereInputError(
@@ -156,6 +155,10 @@ class CohereDatasetsHook(BaseHook):
             return transport.run(flow)
 
     def _exchange(self, build: Callable[[], Call], read: Callable[[Call, Reply], T], max_tries: int | None = None) -> T:
+        from dataclasses import replace
+
+        from airflow_provider_cohere_datasets.core.retries import exchange
+
         with airflow_errors():
             call = build()  # Bad input is found before the connection is even looked at.
         policy = self.get_conn().account.policy
@@ -175,6 +178,8 @@ class CohereDatasetsHook(BaseHook):
         If ``read`` has a method ``prepare``, it gets each answer that came before it was asked for, in another thread.
         See :func:`airflow_provider_cohere_datasets.core.paging.list_pages` for the parameters and the errors.
         """
+        from airflow_provider_cohere_datasets.core.paging import list_pages
+
         transport = self.get_conn()
         before = transport.requests
         with airflow_errors(self.conn_id):
@@ -216,6 +221,7 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereListingError: if the list cannot be proved complete.
         """
         from airflow_provider_cohere_datasets.core.dataset_page import read_page
+        from airflow_provider_cohere_datasets.core.filters import ListFilters
 
         with airflow_errors():
             filters = ListFilters.of(
@@ -240,10 +246,14 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereInputError: if it cannot be an id, before any request.
         :raises CohereDatasetNotFoundError: if there is no such dataset.
         """
+        from airflow_provider_cohere_datasets.core import calls
+
         return self._exchange(lambda: calls.get_dataset(dataset_id), calls.read_dataset)
 
     def get_usage(self) -> int:
         """Return the bytes that the organisation stores (``GET /v1/datasets/usage``); the quota is 10 GB."""
+        from airflow_provider_cohere_datasets.core import calls
+
         return self._exchange(calls.get_usage, calls.read_usage)
 
     @contextmanager
@@ -265,6 +275,8 @@ class CohereDatasetsHook(BaseHook):
 
         The parameters and the errors about input are those of :meth:`create_dataset`.
         """
+        from airflow_provider_cohere_datasets.core.creation import Creation
+        from airflow_provider_cohere_datasets.core.new_dataset import NewDataset
         from airflow_provider_cohere_datasets.lake.source import uploads_of
 
         with ExitStack() as stack:
@@ -303,6 +315,8 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereInputError: for bad arguments or files, before any request.
         :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
         """
+        from airflow_provider_cohere_datasets.core.creation import Attempt, create
+
         with self.creation(name=name, dataset_type=dataset_type, data=data, eval_data=eval_data, **options) as new:
             return self.run(create(new, self.get_conn().account.policy, Attempt(time.time())))
 
@@ -334,8 +348,11 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereInputError: if it cannot be an id, before any request.
         :raises CohereDatasetNotFoundError: if it is gone and ``ignore_missing`` is false.
         """
+        from airflow_provider_cohere_datasets.core.calls import delete_dataset
+        from airflow_provider_cohere_datasets.hooks.deletion import deletion
+
         with airflow_errors():
-            call = calls.delete_dataset(dataset_id)
+            call = delete_dataset(dataset_id)
         try:
             self.run(deletion(call, self.get_conn().account.policy))
         except CohereDatasetNotFoundError:
@@ -349,6 +366,8 @@ class CohereDatasetsHook(BaseHook):
 
         :returns: whether it works, and one sentence for the person who pressed the button.
         """
+        from airflow_provider_cohere_datasets.core import calls
+
         try:
             # One try: whoever pressed the button waits for it, and can press it again.
             answer = self._exchange(calls.check_api_key, calls.read_key_check, max_tries=1)

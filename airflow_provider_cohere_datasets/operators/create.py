@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_cohere_datasets.assets.events import emit
-from airflow_provider_cohere_datasets.core.creation import Attempt, create, find
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetFailedError,
     CohereDatasetsError,
@@ -23,23 +22,21 @@ from airflow_provider_cohere_datasets.core.errors import (
     error_from_details,
 )
 from airflow_provider_cohere_datasets.core.filters import given
-from airflow_provider_cohere_datasets.core.looking import Looker
-from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES
-from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, wait_for
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.lineage.datasets import created as lineage_of_upload
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
-from airflow_provider_cohere_datasets.operators.upload_memory import UploadMemory
-from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cohere_datasets.core.creation import Creation
+    from airflow_provider_cohere_datasets.core.creation import Attempt, Creation
+    from airflow_provider_cohere_datasets.core.looking import Looker
+    from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
     from airflow_provider_cohere_datasets.lake.source import Source
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
@@ -173,6 +170,10 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload or adopt, wait if asked to, and tell the assets in ``outlets``."""
+        from airflow_provider_cohere_datasets.core.creation import Attempt
+        from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES
+        from airflow_provider_cohere_datasets.operators.upload_memory import UploadMemory
+
         memory = UploadMemory(context, retries=self.retries or 0, reuse_on_clear=self.reuse_on_clear)
         name = self.name
         if self.unique_name:
@@ -218,6 +219,9 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     def _adopted(self, creation: Creation, dataset_id: str | None, attempt: Attempt) -> str | None:
         """Return the id of the dataset that an earlier try made, if it made one that is still there."""
+        from airflow_provider_cohere_datasets.core.creation import find
+        from airflow_provider_cohere_datasets.core.looking import Looker
+
         policy = self.hook.get_conn().account.policy
         if dataset_id is None:
             dataset_id = self.hook.run(find(creation, policy, attempt))
@@ -234,6 +238,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         return dataset_id
 
     def _upload(self, creation: Creation, attempt: Attempt) -> str:
+        from airflow_provider_cohere_datasets.core.creation import create
+
         if self.check_usage:
             self.hook.check_room(creation.size)
         try:
@@ -262,10 +268,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     def _wait(self, dataset_id: str, created: dict[str, Any]) -> dict[str, Any]:
         """Wait for the validation, here or in the triggerer; the first look is always made here."""
-        started_at, looker = time.time(), Looker()
-        timeout = 0.0 if self.deferrable else self.validation_timeout
-        over, watch = self._look(dataset_id, looker, timeout)
+        started_at = time.time()
+        over, watch, looker = self._look(dataset_id, 0.0 if self.deferrable else self.validation_timeout)
         if over.outcome == "timeout" and self.deferrable and self.validation_timeout > 0:
+            from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
+
             self.defer(
                 trigger=CohereDatasetValidationTrigger(
                     dataset_id=dataset_id,
@@ -284,8 +291,12 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             )
         return self._validated(over, watch)
 
-    def _look(self, dataset_id: str, looker: Looker, timeout: float) -> tuple[WaitEvent, Watch]:
-        poll = self._poll_policy()
+    def _look(self, dataset_id: str, timeout: float) -> tuple[WaitEvent, Watch, Looker]:
+        """Look until the wait is over or the time is up, once at least."""
+        from airflow_provider_cohere_datasets.core.looking import Looker
+        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch, wait_for
+
+        poll, looker = self._poll_policy(), Looker()
         watch = Watch(
             [dataset_id],
             Goal(self.skipped_as),
@@ -294,7 +305,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             warn=self.log.warning,
         )
         policy = self.hook.get_conn().account.policy
-        return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch
+        return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch, looker
 
     def execute_complete(
         self, context: Context, event: object = None, created: dict[str, Any] | None = None
@@ -303,13 +314,15 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
+        from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+
         with airflow_errors(self.conn_id):
             over = WaitEvent.from_json(event)
         self._dataset_id = over.observations[0].id if over.observations else (created or {}).get("id")
         watch = None
         if over.outcome == "timeout" and self._dataset_id is not None:
             # The last look is made when the time is up.
-            over, watch = self._look(self._dataset_id, Looker(), 0.0)
+            over, watch, _ = self._look(self._dataset_id, 0.0)
         return self._done((created or {}) | self._validated(over, watch), context)
 
     def _validated(self, over: WaitEvent, watch: Watch | None) -> dict[str, Any]:

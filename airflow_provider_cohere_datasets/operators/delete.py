@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import nan
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from airflow_provider_cohere_datasets.core.calls import checked_id
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetNotFoundError,
     CohereDatasetsError,
     CohereInputError,
     CohereInvalidRequestError,
 )
-from airflow_provider_cohere_datasets.core.filters import ListFilters, given
-from airflow_provider_cohere_datasets.core.paging import checked_count
-from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection
+from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, given
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
@@ -219,8 +216,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(NamedTuple):
     """What is to be deleted, and how."""
 
     dataset_id: str | None

@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereGateError, CohereInputError
-from airflow_provider_cohere_datasets.core.gating import Findings, Requirements, Tolerance, check
 from airflow_provider_cohere_datasets.core.selection import FILTERS, MAX_SELECTED, Selection
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.lineage.datasets import read
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cohere_datasets.core.gating import Findings, Requirements, Tolerance
     from airflow_provider_cohere_datasets.core.models import Dataset
 
 _SELECTION = ("dataset_id", "dataset_ids", *FILTERS)
@@ -129,6 +129,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
 
     def _read(self, unknown: Sequence[str] = ()) -> tuple[Selection, Requirements, Tolerance]:
         """Check the arguments, but for those whose values are not known yet."""
+        from airflow_provider_cohere_datasets.core.gating import Requirements, Tolerance
 
         def known(names: Sequence[str]) -> dict[str, Any]:
             return {name: getattr(self, name) for name in names if name not in unknown}
@@ -141,6 +142,8 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the datasets, and return what may be used."""
+        from airflow_provider_cohere_datasets.core.gating import check
+
         with airflow_errors():
             selection, requirements, tolerance = self._read()
         if selection.dataset_id is not None:
@@ -149,6 +152,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
             violations = requirements.violations(dataset, datetime.now(UTC))
             if violations:
                 self._shut(f"Dataset {dataset.id!r} may not be used: {'; '.join(violations)}.", dataset.id)
+            self.log.info("Dataset %r may be used.", dataset.id)
             summary = dataset.summary()
             self._tell(context, summary, {dataset.id: summary})
             return summary
@@ -157,6 +161,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         for dataset_id, violations in findings.failed.items():
             self.log.warning("Dataset %r may not be used: %s.", dataset_id, "; ".join(violations))
         self._judge(findings, selection, tolerance)
+        self.log.info("%d of %d datasets may be used.", len(findings.passed), findings.checked)
         result = findings.result()
         self._tell(context, result, {dataset_id: {"id": dataset_id} for dataset_id in findings.passed})
         return result

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.filters import given
-from airflow_provider_cohere_datasets.core.paging import checked_count
+from airflow_provider_cohere_datasets.core.filters import checked_count, given
 from airflow_provider_cohere_datasets.hooks.configuration import page_size
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator

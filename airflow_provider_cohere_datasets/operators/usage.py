@@ -6,9 +6,8 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUsageError
-from airflow_provider_cohere_datasets.core.filters import given
-from airflow_provider_cohere_datasets.core.new_dataset import QUOTA
-from airflow_provider_cohere_datasets.core.paging import checked_count
+from airflow_provider_cohere_datasets.core.filters import checked_count, given
+from airflow_provider_cohere_datasets.core.limits import QUOTA
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 

@@ -18,20 +18,21 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError, error_from_details
-from airflow_provider_cohere_datasets.core.looking import Looker
-from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, waited_for
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
 from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin, read
 from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
-from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_cohere_datasets.core.looking import Looker
+    from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
@@ -184,10 +185,14 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
 
     @cached_property
     def _looker(self) -> Looker:
+        from airflow_provider_cohere_datasets.core.looking import Looker
+
         return Looker()
 
     @cached_property
     def _watch(self) -> Watch:
+        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
+
         return Watch(
             self._ids(),
             Goal(self.skipped_as, self.fail_fast),
@@ -197,6 +202,8 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         )
 
     def _ids(self) -> list[str]:
+        from airflow_provider_cohere_datasets.core.waiting import waited_for
+
         with airflow_errors():
             return waited_for(self.dataset_id, self.dataset_ids)
 
@@ -239,6 +246,8 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         first = self._as_configured(lambda: self.poke(context))
         if isinstance(first, PokeReturnValue):
             return first.xcom_value
+        from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
+
         self.defer(
             trigger=CohereDatasetValidationTrigger(
                 **{**self._trigger_kwargs(started_at, self._memory()), **self._ids_for_trigger()}
@@ -276,6 +285,7 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
 
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
+        from airflow_provider_cohere_datasets.core.waiting import WaitEvent
 
         def complete() -> Any:
             with airflow_errors(self.conn_id):

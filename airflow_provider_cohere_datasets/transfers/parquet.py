@@ -11,7 +11,6 @@ from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.hooks.configuration import page_size
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.lake.options import check_choices
-from airflow_provider_cohere_datasets.lake.paths import path_segment
 from airflow_provider_cohere_datasets.lineage.datasets import exported as lineage_of_export
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
@@ -126,6 +125,8 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
 
         This and no other method is called for mapped tasks too.
         """
+        from airflow_provider_cohere_datasets.lake.paths import path_segment
+
         jinja_env = jinja_env or self.get_template_env()
         jinja_env.filters["path_segment"] = path_segment
         return super().render_template(content, context, jinja_env, seen_oids)

@@ -12,14 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_cohere_datasets.core.calls import delete_dataset
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
-from airflow_provider_cohere_datasets.core.looking import Looker
-from airflow_provider_cohere_datasets.core.waiting import Goal, PollPolicy, WaitEvent, Watch, waited_for
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
-from airflow_provider_cohere_datasets.hooks.deletion import deletion
 from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
-from airflow_provider_cohere_datasets.triggers.polling import polled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
     from airflow_provider_cohere_datasets.core.looking import Looked
+    from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
 
     #: What one look of the poll loop gives: what it showed, or the error it ended with.
     Look = Mapping[str, Looked] | CohereDatasetsError
@@ -139,6 +136,8 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     @cached_property
     def _watch(self) -> Watch:
+        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch, waited_for
+
         watch = Watch(
             waited_for(self.dataset_id, self.dataset_ids),
             Goal(self.skipped_as, self.fail_fast),
@@ -159,6 +158,10 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         """Delete the datasets, if that was asked for; Airflow calls this only where a user ended the wait."""
         if not self.delete_on_kill:
             return
+        from airflow_provider_cohere_datasets.core.calls import delete_dataset
+        from airflow_provider_cohere_datasets.core.waiting import waited_for
+        from airflow_provider_cohere_datasets.hooks.deletion import deletion
+
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
         async with await hook.get_async_conn() as transport:
             for dataset_id in waited_for(self.dataset_id, self.dataset_ids):
@@ -200,6 +203,8 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Take the looks of a poll loop until this wait is over, and yield the one event."""
+        from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+
         try:
             event = await self._wait(shared_stream)
         except CohereDatasetsError as error:
@@ -230,6 +235,10 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         raise CohereInputError("The poll loop ended by itself.")
 
     def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Look, None]:
+        from airflow_provider_cohere_datasets.core.looking import Looker
+        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
+        from airflow_provider_cohere_datasets.triggers.polling import polled
+
         looker = Looker()
         looker.recall(self.memory)
 

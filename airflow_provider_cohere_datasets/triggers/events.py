@@ -10,10 +10,8 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
-from airflow_provider_cohere_datasets.core.looking import list_observations
-from airflow_provider_cohere_datasets.core.waiting import PollPolicy
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
-from airflow_provider_cohere_datasets.triggers.polling import polled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -86,6 +84,9 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look for ever, and yield an event for each dataset that fires."""
+        from airflow_provider_cohere_datasets.core.looking import list_observations
+        from airflow_provider_cohere_datasets.triggers.polling import polled
+
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
         statuses = {self.statuses} if isinstance(self.statuses, str) else set(self.statuses)
         fired = await self._load()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
-    from airflow_provider_cohere_datasets.core.waiting import PollPolicy
+    from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
     from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
     from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 

@@ -13,6 +13,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import (
     VALIDATION_STATUSES,
     ListFilters,
+    checked_count,
     given,
     microseconds,
     moment,
@@ -164,3 +165,20 @@ def test_what_is_kept() -> None:
     assert ListFilters.of(validation_status="unknown").select(rows) == [2], "no status is unknown"
     assert ListFilters.of(dataset_type="a", validation_status="failed", after=DAY).select(rows) == [1, 3, 4]
     assert ListFilters.of(after="2020-01-01").select(rows) is None
+
+
+@pytest.mark.parametrize(("value", "count"), [(1, 1), (10, 10), ("7", 7), (" 10 ", 10)])
+def test_counts(value: object, count: int) -> None:
+    assert checked_count("limit", value) == checked_count("limit", value, 10) == count
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.0, None, "", "ten", "-1", "1.5", 11, "11"])
+def test_what_is_no_count(value: object) -> None:
+    with pytest.raises(CohereInputError, match="limit must be a whole number from 1 to 10, not "):
+        checked_count("limit", value, 10)
+
+
+def test_a_count_without_an_upper_end() -> None:
+    assert checked_count("limit", 10**12) == 10**12
+    with pytest.raises(CohereInputError, match="limit must be a whole number from 1 up, not 0"):
+        checked_count("limit", 0)

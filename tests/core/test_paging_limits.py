@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.filters import ListFilters
-from airflow_provider_cohere_datasets.core.paging import ListReport, checked_count
+from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count
+from airflow_provider_cohere_datasets.core.paging import ListReport
 from tests.adversary import Listing, make_dataset, make_datasets, timestamp
 from tests.adversary.rows import EPOCH
 from tests.core.paging_tools import Lister, drive, ids_of, once, running_lister

@@ -23,9 +23,9 @@ from airflow_provider_cohere_datasets.core.errors import (
 )
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Looked, Looker, Observation
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.core.waiting import (
     Goal,
-    PollPolicy,
     Verdict,
     WaitEvent,
     Watch,

@@ -39,8 +39,8 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereUploadUnsettledError,
     CohereValidationTimeoutError,
 )
+from airflow_provider_cohere_datasets.core.limits import QUOTA
 from airflow_provider_cohere_datasets.core.looking import Observation
-from airflow_provider_cohere_datasets.core.new_dataset import QUOTA
 from airflow_provider_cohere_datasets.core.waiting import WaitEvent
 from airflow_provider_cohere_datasets.operators.datasets import CohereCreateDatasetOperator
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport

@@ -42,6 +42,20 @@ HEAVY = {
     "requests",
     "uvicorn",
 }
+#: All of our modules that a DAG file with each operator and the sensor loads, by room. Each costs time at every parse.
+PARSED = {
+    "assets": ["datasets", "events"],
+    "core": ["errors", "filters", "gating", "limits", "poll_policy", "selection"],
+    "hooks": ["configuration", "datasets", "errors", "retries"],
+    "lake": ["options"],
+    "lineage": ["datasets"],
+    "links": ["datasets"],
+    "operators": ["base", "create", "datasets", "delete", "gate", "get", "list", "usage"],
+    "sensors": ["datasets"],
+    "transfers": ["parquet"],
+}
+#: What a file with an asset watcher loads besides.
+WATCHED = {"triggers": ["datasets", "events"]}
 #: Arguments of triggers and the like that have no default.
 SAMPLES = {"dataset_id": "a", "dataset_ids": ["a", "b"]}
 
@@ -180,6 +194,40 @@ print(*sorted(loaded))
     assert loaded & HEAVY == set()
 
 
+def test_parsing_a_dag_file_loads_only_what_it_needs() -> None:
+    code = f"""
+import json, sys
+from airflow.providers.common.compat.sdk import DAG
+
+def loaded():
+    ours = [name.split(".") for name in sys.modules if name.startswith("{PACKAGE}.") and "provider_info" not in name]
+    rooms = {{room: [] for _, room, *_ in ours}}
+    for _, room, *module in sorted(ours):
+        rooms[room] += module
+    return rooms
+
+from {PACKAGE}.operators.datasets import *
+from {PACKAGE}.sensors.datasets import CohereDatasetValidationSensor
+from {PACKAGE}.transfers.parquet import CohereDatasetsToParquetOperator
+with DAG("parsed"):
+    create = CohereCreateDatasetOperator(task_id="create", name="a", dataset_type="embed-input", data="a.jsonl")
+    CohereDatasetValidationSensor(task_id="wait", dataset_id=create.output["id"], deferrable=True, max_wait=60)
+    CohereDatasetGateOperator(task_id="gate", dataset_ids=["a", "b"], max_failed=0.5, min_total_examples=1)
+    CohereGetDatasetOperator(task_id="get", dataset_id="a")
+    CohereListDatasetsOperator(task_id="list", page_size=10, limit=10)
+    CohereGetDatasetUsageOperator(task_id="usage", fail_above=0.9)
+    CohereDeleteDatasetOperator(task_id="delete", older_than=60, max_deletions=10)
+    CohereDatasetsToParquetOperator(task_id="export", output_path="a.parquet", page_size=10)
+parsed = loaded()
+from {PACKAGE}.triggers.datasets import CohereDatasetEventTrigger
+CohereDatasetEventTrigger(name_pattern="a*")
+print(json.dumps([parsed, loaded()]))
+"""
+    parsed, watched = json.loads(run_python(code).stdout.splitlines()[-1])
+    assert parsed == PARSED
+    assert watched == PARSED | WATCHED
+
+
 def test_all_rooms_of_airflow_are_looked_at() -> None:
     rooms = {name.split(".")[1] for name in modules_in_airflows_rooms() if name != PACKAGE}
     assert rooms >= {"assets", "hooks", "lineage", "links", "operators", "sensors", "transfers", "triggers"}
@@ -214,9 +262,10 @@ def test_an_option_of_the_configuration_is_of_its_type(name: str) -> None:
 
 
 def test_the_page_size_of_the_configuration_is_that_of_the_pager() -> None:
-    from airflow_provider_cohere_datasets.core.paging import DEFAULT_PAGE_SIZE
+    from airflow_provider_cohere_datasets.core import limits, paging
 
-    assert int(INFO["config"]["cohere_datasets"]["options"]["page_size"]["default"]) == DEFAULT_PAGE_SIZE
+    configured = int(INFO["config"]["cohere_datasets"]["options"]["page_size"]["default"])
+    assert configured == paging.DEFAULT_PAGE_SIZE == limits.DEFAULT_PAGE_SIZE
 
 
 def test_what_every_airflow_process_imports_imports_nothing() -> None:
