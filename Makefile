@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 READY := $(VENV)/.ready-$(AIRFLOW)
 GROUPS ?= test lint docs build
+# More for pytest, where a target takes it.
+PYTEST ?=
 # Each Airflow with another Python, where that is installed, and with $(PYTHON) elsewhere; 2.11 goes up to 3.12.
 MATRIX := 2.11.2=python3.12 3.1.8=python3.13 3.3.2=python3.11
 
@@ -14,7 +16,7 @@ MATRIX := 2.11.2=python3.12 3.1.8=python3.13 3.3.2=python3.11
 	mutation clean
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # Groups of dependencies need pip 25.1; the constraints file pins everything, pip included.
 $(READY): pyproject.toml $(CONSTRAINTS)
@@ -53,12 +55,12 @@ wheel: $(READY) ## Build the wheel, check it, and use it in a bare environment
 	$(BIN)/python -m tests.packaging.check_wheel
 
 system: $(READY) ## Tests in a real Airflow with scheduler, triggerer and API server
-	$(BIN)/python -m pytest -m system tests/system
+	$(BIN)/python -m pytest -m system $(PYTEST) tests/system --ignore tests/system/test_distributed.py
 
 # It starts Debian's redis-server and postgresql by itself; they only have to be installed.
 system-distributed: $(READY) ## Tests on two Celery workers with Redis, PostgreSQL and a lake in S3
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) --group distributed
-	$(BIN)/python -m pytest -m system tests/system/test_distributed.py
+	$(BIN)/python -m pytest -m system $(PYTEST) tests/system/test_distributed.py
 
 bench: $(READY) ## All benchmarks, ours beside what users would use instead; writes the table of the documentation
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) --group bench

@@ -1,8 +1,8 @@
 """Places in a data lake, and putting a file into one in a single step.
 
 Readers see the old file until the new one is whole. A run that fails or is told to stop leaves the old file and nothing
-else; one that is killed leaves the old file; and of two runs at once one whole file stays. :mod:`~airflow_provider_cohere_datasets.lake.files` has the ways in
-which storages do that.
+else, one that is killed leaves the old file, and of two runs at once one whole file stays.
+:mod:`~airflow_provider_cohere_datasets.lake.files` has the ways in which storages do that.
 """
 
 from __future__ import annotations
