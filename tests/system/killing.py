@@ -76,7 +76,7 @@ def until_gone(process: psutil.Process) -> None:
 
 def client_of(exchange: Exchange) -> psutil.Process:
     """Return the process at the other end of a connection."""
-    return psutil.Process(process_at(exchange.wire._socket.getpeername()[1]))
+    return psutil.Process(process_at(exchange.wire._socket))
 
 
 def until(what: str, condition: Callable[[], object], seconds: float = 60.0, *, every: float = 0.25) -> None:

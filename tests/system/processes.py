@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -151,10 +152,11 @@ def kill_trees(pids: Iterable[int]) -> list[int]:
     return sorted(doomed)
 
 
-def process_at(port: int) -> int:
-    """Return the other process that has a TCP connection from this port."""
-    found = {each.pid for each in psutil.net_connections("tcp4") if each.laddr.port == port and each.pid}
-    (pid,) = found - {os.getpid()}
+def process_at(connection: socket.socket) -> int:
+    """Return the process at the other end of a TCP connection of this machine."""
+    # A port alone does not tell: connections to different places may come from the same one.
+    ends = (connection.getpeername(), connection.getsockname())
+    (pid,) = {each.pid for each in psutil.net_connections("tcp4") if (each.laddr, each.raddr) == ends and each.pid}
     return int(pid)
 
 
