@@ -109,7 +109,10 @@ class S3:
             answer: Iterable[bytes] = self._app(environ, start_response)
             return answer
         try:
-            act(psutil.Process(process_at(environ["werkzeug.socket"])), lambda: list(self._app(environ, lambda *_: None)))
+            act(
+                psutil.Process(process_at(environ["werkzeug.socket"])),
+                lambda: list(self._app(environ, lambda *_: None)),
+            )
         except BaseException as error:
             self.errors.append(error)
         start_response("503 Service Unavailable", [("Content-Length", "0"), ("Connection", "close")])
