@@ -35,8 +35,8 @@ def test_the_total_deadline(server: AdversarialServer, connect: Connect, fault: 
     server.script("GET", ONE, [fault])
     with lasting(seconds, 3), pytest.raises(CohereTransportError, match=f"no complete answer within {seconds:g} s"):
         client.get(ID)
-    # In 20 ms a busy machine may not even have read the request.
-    assert server.count() == 1 or seconds < 0.1
+    # In 20 ms a busy server may not even have read the request; a second one must never be sent.
+    assert server.count() in ({0, 1} if isinstance(fault, EndlessBody) else {1})
 
 
 @pytest.mark.parametrize("fault", [Hang(), DripBody(interval=5)], ids=lambda f: type(f).__name__)
