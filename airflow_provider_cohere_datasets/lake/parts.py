@@ -18,10 +18,7 @@ URL_FIELDS = ("url", "original_url")
 #: A URL with a query in a text of Cohere's; it may be signed as well.
 QUERY = r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*"
 
-#: What stands for a value that the API left out because it is zero.
-_DEFAULTS = scalars(
-    {"index": 0, "validation_status": "unknown"}, {"index": pa.int64(), "validation_status": pa.string()}
-)
+_VALUES = scalars({"zero": 0, "unknown": "unknown"}, {"zero": pa.int64(), "unknown": pa.string()})
 
 
 def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) -> pa.StructArray:
@@ -34,12 +31,12 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
     """
 
     def part(values: pa.StructArray) -> pa.StructArray:
-        changes = {"index": pc.coalesce(values.field("index"), _DEFAULTS["index"])}
+        changes = {"index": pc.coalesce(values.field("index"), _VALUES["zero"])}
         for name in URL_FIELDS:
             urls = values.field(name)
             if part_urls == "strip":
                 # Six times as fast as a regular expression.
-                changes[name] = pc.list_element(pc.split_pattern(urls, "?", max_splits=1), _DEFAULTS["index"])
+                changes[name] = pc.list_element(pc.split_pattern(urls, "?", max_splits=1), _VALUES["zero"])
             elif part_urls == "drop":
                 changes[name] = pa.nulls(len(urls), urls.type)
         if not include_samples:
@@ -47,7 +44,7 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
         return _replaced(values, changes)
 
     changes = {
-        "validation_status": pc.coalesce(rows.field("validation_status"), _DEFAULTS["validation_status"]),
+        "validation_status": pc.coalesce(rows.field("validation_status"), _VALUES["unknown"]),
         "dataset_parts": _mapped(rows.field("dataset_parts"), part),
     }
     if part_urls != "keep":

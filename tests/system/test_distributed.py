@@ -18,6 +18,7 @@ import pytest
 from airflow_provider_cohere_datasets.emulator import Emulator, EmulatorSettings, ReceivedRequest, running_emulator
 from tests.adversary import AdversarialServer
 from tests.adversary.answers import Exchange
+from tests.system.clock import Clock
 from tests.system.distributed import CONCURRENCY, HEARTBEAT_TIMEOUT, WORKERS, Distributed, missing
 from tests.system.killing import client_of, until
 from tests.system.standalone import copy_dags
@@ -42,16 +43,6 @@ SIZE = 16 << 20
 SOME = 1 << 20
 LIST = "/v1/datasets"
 LAKE_KEY, LAKE_SECRET = "lake-key", "lake-secret"
-
-
-class Clock:
-    """The time of the emulator: that of the machine, and then some."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 @dataclass(frozen=True)

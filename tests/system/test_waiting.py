@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_cohere_datasets.emulator import Emulator, EmulatorSettings, ReceivedRequest, running_emulator
 from tests.system.api import RunWatch
+from tests.system.clock import Clock
 from tests.system.standalone import Standalone, copy_dags
 
 pytestmark = pytest.mark.system
@@ -29,16 +30,6 @@ QUIET = 10.0
 INTERVAL = 2.0
 #: What the watcher asks for and the sensors do not.
 WATCHED_TYPE = "batch-chat-input"
-
-
-class Clock:
-    """The time of the emulator: that of the machine, and then some."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 @dataclass(frozen=True)
