@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,6 +11,8 @@ if TYPE_CHECKING:
 #: What :meth:`IdRanks.find` says of an id that was not entered, and of one that was, without a rank.
 UNKNOWN: Final = -2
 UNRANKED: Final = -1
+#: The one number that is no hash in Python.
+_FREE: Final = -1
 
 
 class IdRanks:
@@ -26,9 +27,9 @@ class IdRanks:
         self._make(1 << 14)
 
     def _make(self, slots: int) -> None:
-        # Open addressing with linear probing; a key of 0 is a free slot.
+        # Open addressing with linear probing.
         self._mask = slots - 1
-        self._keys = array("q", [0]) * slots
+        self._keys = array("q", [_FREE]) * slots
         self._ranks = array("i", [UNKNOWN]) * slots
 
     def __len__(self) -> int:
@@ -41,7 +42,7 @@ class IdRanks:
         found = []
         for key in map(hash, ids):
             slot = key & mask
-            while (there := keys[slot]) and there != (key or 1):
+            while (there := keys[slot]) != key and there != _FREE:
                 slot = (slot + 1) & mask
             found.append(ranks[slot])
         return found
@@ -49,21 +50,21 @@ class IdRanks:
     def enter(self, ids: Sequence[str], ranked: Iterable[int]) -> None:
         """Enter ids with their ranks or :data:`UNRANKED`.
 
+        :param ids: different ids, all of them unknown.
         :param ranked: at least as many as ids.
         """
-        while 3 * (self._count + len(ids)) > 2 * self._mask:
+        self._count += len(ids)
+        while 3 * self._count > 2 * self._mask:
             keys, ranks = self._keys, self._ranks
-            self._count = 0
             self._make(2 * len(keys))
-            self._put(compress(zip(keys, ranks, strict=True), keys))
+            self._put(entry for entry in zip(keys, ranks, strict=True) if entry[0] != _FREE)
         self._put(zip(map(hash, ids), ranked, strict=False))
 
     def _put(self, entries: Iterable[tuple[int, int]]) -> None:
-        keys, ranks, mask, new = self._keys, self._ranks, self._mask, 0
+        keys, ranks, mask = self._keys, self._ranks, self._mask
         for key, rank in entries:
             slot = key & mask
-            while (there := keys[slot]) and there != (key or 1):
+            while keys[slot] != _FREE:
                 slot = (slot + 1) & mask
-            new += not there
-            keys[slot], ranks[slot] = key or 1, rank
-        self._count += new
+            keys[slot] = key
+            ranks[slot] = rank

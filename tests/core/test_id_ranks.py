@@ -20,12 +20,11 @@ def test_empty_one_knows_nobody() -> None:
 
 
 def test_agrees_with_a_dict_while_it_grows() -> None:
-    ranks, wanted, chance = IdRanks(), {}, random.Random(5)
+    ranks, wanted, chance = IdRanks(), dict[str, int](), random.Random(5)
     for page in range(60):
-        entries = [
-            (f"id-{chance.randrange(20_000)}", chance.choice([UNRANKED, page])) for _ in range(chance.randrange(900))
-        ]
-        ranks.enter([row_id for row_id, _ in entries], [rank for _, rank in entries])
+        met = {f"id-{chance.randrange(20_000)}" for _ in range(chance.randrange(900))}
+        entries = {row_id: chance.choice([UNRANKED, page]) for row_id in met - wanted.keys()}
+        ranks.enter(list(entries), entries.values())
         wanted.update(entries)
         assert len(ranks) == len(wanted)
     ids = [f"id-{number}" for number in range(25_000)]
@@ -40,7 +39,7 @@ def test_ids_that_want_the_same_place_stay_apart(monkeypatch: pytest.MonkeyPatch
     assert ranks.find([str(number) for number in range(401)]) == [*range(400), UNKNOWN]
 
 
-def test_hash_of_zero_is_an_id_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hash_of_zero_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(id_ranks, "hash", lambda _: 0, raising=False)
     ranks = IdRanks()
     assert ranks.find(["a"]) == [UNKNOWN]
