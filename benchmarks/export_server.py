@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import re
 import time
+from itertools import accumulate
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-
-from benchmarks.wait_server import row
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,26 +27,102 @@ _NUMBER = 987654
 
 
 def page_renderer() -> Callable[[int, int], bytes]:
-    """Return what renders the datasets with the numbers from one down to above another, newest first.
-
-    A row is what the other benchmarks serve, but its creation time and its samples differ from row to row: if they did
-    not, a Parquet file would hold them once.
-    """
-    digits = b"%d" % _NUMBER
-    template = row(_NUMBER, "validated").replace(b"131415Z", digits + b"Z").replace(b"last month", digits)
-    places = [found.start() for found in re.finditer(digits, template)]
-    pattern = np.frombuffer(template + b",", np.uint8)
+    """Return what renders the datasets with the numbers from one down to above another, newest first."""
+    templates = [json.dumps(dataset, separators=(",", ":")).encode() + b"," for dataset in _datasets()]
+    digits = str(_NUMBER).encode()
+    block = b"".join(templates)
+    # Where each row of a block begins, and the next block.
+    starts = list(accumulate(map(len, templates), initial=0))
+    # The places of the number in each row. The first row of a block has its highest number.
+    places = [
+        (below, start + found.start())
+        for below, (start, template) in enumerate(zip(starts, templates, strict=False))
+        for found in re.finditer(digits, template)
+    ]
+    pattern = np.frombuffer(block, np.uint8)
     powers = 10 ** np.arange(len(digits) - 1, -1, -1)
 
     def render(first: int, end: int) -> bytes:
-        numbers = np.arange(first, end, -1).reshape(-1, 1)
-        rows = np.tile(pattern, (len(numbers), 1))
-        spelt = numbers // powers % 10 + ord("0")
-        for place in places:
-            rows[:, place : place + len(digits)] = spelt
-        return b'{"datasets":[%b]}' % rows.tobytes()[:-1]
+        if first <= end:
+            return b'{"datasets":[]}'
+        kinds = len(templates)
+        # Whole blocks, of which some rows at both ends are cut off: a dataset is the same on every page.
+        highest = first + -first % kinds
+        tops = np.arange(highest, end, -kinds).reshape(-1, 1)
+        rows = np.tile(pattern, (len(tops), 1))
+        for below, place in places:
+            rows[:, place : place + len(digits)] = (tops - below) % 10**6 // powers % 10 + ord("0")
+        wanted = first - end
+        start = starts[highest - first]
+        blocks, rest = divmod(highest - first + wanted, kinds)
+        return b'{"datasets":[%b]}' % rows.reshape(-1)[start : blocks * len(block) + starts[rest] - 1].tobytes()
 
     return render
+
+
+def _datasets() -> list[dict[str, Any]]:
+    """Return a dataset of each kind as the emulator serves them, 2.3 kB on average.
+
+    The number is in what differs from dataset to dataset, also in times, texts and counts: if those were all alike, a
+    Parquet file would hold them once.
+    """
+    said = f"Where do I find the invoice of {_NUMBER}, and who can see it?"
+    chat = [{"role": "User", "content": said}, {"role": "Chatbot", "content": "Under Billing, as an owner."}]
+    fields = {"total_examples": 350, "train_examples": 300, "train_size_bytes": int(f"1{_NUMBER}")}
+    chat_metrics = {"num_train_turns": 600, "num_eval_turns": 100, "preamble": "You answer for the shop."}
+    labels = [{"total_examples": 150, "label": label, "samples": [said]} for label in ("billing", "shipping")]
+    return [
+        _dataset(
+            "chat-finetune-input",
+            [{"messages": chat}] * 3,
+            fields | {"eval_examples": 50, "eval_size_bytes": 61234, "chat_data_metrics": chat_metrics},
+            parts=2,
+        ),
+        _dataset("embed-input", [{"text": f"{said} " * 4, "topic": "billing"}] * 3),
+        _dataset(
+            "single-label-classification-finetune-input",
+            [{"text": said, "label": "billing"}] * 3,
+            fields | {"classify_data_metrics": {"label_metrics": labels}},
+        ),
+    ]
+
+
+def _dataset(
+    dataset_type: str, samples: list[dict[str, Any]], metrics: dict[str, Any] | None = None, *, parts: int = 1
+) -> dict[str, Any]:
+    name = f"support-questions-{_NUMBER}"
+    fields = list(samples[0])
+    created = f"2026-11-20T10:11:12.{_NUMBER}Z"
+    schema = {"type": "record", "name": dataset_type, "fields": [{"name": field, "type": "string"} for field in fields]}
+    return {
+        "id": name,
+        "name": "support-questions",
+        "created_at": created,
+        "updated_at": created,
+        "dataset_type": dataset_type,
+        "validation_status": "validated",
+        "schema": json.dumps(schema),
+        "required_fields": fields,
+        "dataset_parts": [_part(name, index, samples) for index in range(parts)],
+        **({"metrics": {"finetune_dataset_metrics": metrics}} if metrics else {}),
+    }
+
+
+def _part(dataset_id: str, index: int, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    folder = "7d5d7e3c-5a1b-4a9e-a6f1-2f6f2a6d9c11/0d3a2c54-1b66-4d2f-9b8e-6a0f6c1f4e77"
+    signature = f"Expires=1795316614&Nonce=57cb7cb1368786d9&Signature={'0123456789abcdef' * 4}"
+    url = f"https://storage.googleapis.com/cohere-user-data/{folder}/{dataset_id}"
+    return {
+        "id": f"{dataset_id}-part-{index}",
+        "name": "data.jsonl",
+        # Zero is left out, as the API does.
+        **({"index": index} if index else {}),
+        "size_bytes": int(f"1{_NUMBER}"),
+        "num_rows": 350,
+        "samples": [json.dumps(sample) for sample in samples],
+        "url": f"{url}/part-{index}.avro?{signature}",
+        "original_url": f"{url}/original-{index}.jsonl?{signature}",
+    }
 
 
 class ExportServer:
