@@ -62,7 +62,7 @@ class Outcome:
 
     :param seconds: from the first request to the whole file; imports are not counted.
     :param cpu_seconds: CPU time of the process meanwhile, in all its threads.
-    :param interpreter_mb: resident memory before: Python, and Airflow if the contender is an Airflow task.
+    :param interpreter_mb: resident memory before: Python, and Airflow with its plugins if the contender is a task.
     :param baseline_mb: the same with all that the contender imports.
     :param peak_mb: the most resident memory.
     """
@@ -277,11 +277,22 @@ CONTENDERS = {
 }
 
 
+def _become_a_task() -> None:
+    """Do what Airflow's task runner has done when it calls ``execute``: import Airflow and load all plugins."""
+    from airflow.providers.common.compat.sdk import BaseOperator  # noqa: F401
+
+    try:
+        from airflow.sdk.plugins_manager import integrate_macros_plugins
+    except ImportError:  # Airflow below 3.2
+        from airflow.plugins_manager import integrate_macros_plugins
+    integrate_macros_plugins()
+
+
 def run(task: Task) -> Outcome:
     """Run a contender in this process, which should have done nothing before."""
     contender = CONTENDERS[task.contender]
     if contender.in_airflow:
-        from airflow.providers.common.compat.sdk import BaseOperator  # noqa: F401
+        _become_a_task()
     interpreter = _memory("VmRSS")
     work = contender.prepare(task)
     baseline = _memory("VmRSS")

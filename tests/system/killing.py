@@ -79,13 +79,21 @@ def client_of(exchange: Exchange) -> psutil.Process:
     return psutil.Process(process_at(exchange.wire._socket))
 
 
-def until(what: str, condition: Callable[[], object], seconds: float = 60.0, *, every: float = 0.25) -> None:
+def until(
+    what: str,
+    condition: Callable[[], object],
+    seconds: float = 60.0,
+    *,
+    every: float = 0.25,
+    found: Callable[[], object] = lambda: "",
+) -> None:
     """Wait for something; fail if it does not come about.
 
     :param what: what is waited for, in words.
     :param every: seconds between two looks.
+    :param found: what there is instead, asked for if it fails.
     """
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}. {found()}"
         time.sleep(every)

@@ -334,7 +334,7 @@ def story(airflow: Standalone, servers: dict[str, AdversarialServer], s3: S3, la
                 return False
 
         # Each question is work for the server that all tasks report to.
-        until("all have ended", all_have_ended, 420, every=1)
+        until("all have ended", all_have_ended, 420, every=1, found=lambda: f"{states()}\n{airflow.last_output(100)}")
         seconds = time.monotonic() - begun
     for server in servers.values():
         server.check()

@@ -131,7 +131,12 @@ def story(airflow: Standalone, server: AdversarialServer, tmp_path_factory: pyte
     before = len(server.requests)
     server.model.update(named(server, "deferred")[0], validation_status="validated")
     airflow.start_triggerer()
-    until("all has ended", lambda: {state for state, _ in states().values()} == {"success", "failed"}, 120)
+    until(
+        "all has ended",
+        lambda: {state for state, _ in states().values()} == {"success", "failed"},
+        120,
+        found=lambda: f"{states()}\n{airflow.last_output(100)}",
+    )
     assert len(server.requests) > before
     first = (states(), all_named(server), results(), list(server.model.deleted), killed, time.monotonic() - begun)
 
