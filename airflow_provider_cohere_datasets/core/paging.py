@@ -134,7 +134,7 @@ def list_pages(
     size = checked_count("page_size", page_size, MAX_PAGE_SIZE)
     most = None if limit is None else checked_count("limit", limit)
     if filters.empty_window:
-        return ListReport()
+        return ListReport(notes=["after and before are the same time, so no dataset can match and nothing was asked."])
     reading = _Reading(read, filters, policy, size if most is None else min(size, most), most)
     yield from reading.read_all()
     report = reading.report
@@ -172,6 +172,7 @@ class _Reading(Generic[P]):
         self.short = False  # whether the last page that joined was shorter than the widest
         self.ragged = False  # whether a page was short although rows followed
         self.steady = True  # whether rows keep their order
+        self.unpaged = False  # whether the server does not page, so that its one answer is the whole list
         self.chase = 0  # pages in a row that were smaller than asked for and yet brought something new
         self.full = 0  # full pages in a row
         self.finish: int | None = None  # how many rows to read before the rest must have come in meanwhile
@@ -180,7 +181,7 @@ class _Reading(Generic[P]):
 
     def read_all(self) -> Steps[P, None]:
         length = yield from self._walk()
-        if self.report.limited:
+        if self.report.limited or self.unpaged:
             return
         few = length <= max(_FEW_PAGES * self.widest, _FEW_ROWS)
         # More positions than rows, or rows that were met but not read: they came and went meanwhile, or we missed some.
@@ -211,7 +212,7 @@ class _Reading(Generic[P]):
                 if self.size == 1:
                     raise
                 self.size //= 2
-                self.widest = 0
+                self.widest = self.full = 0
                 continue
             self.report.pages += 1
             self.effort += max(1, len(page.ids))
@@ -324,7 +325,8 @@ class _Reading(Generic[P]):
             else:
                 if page.ids == last[1] and offset != last[0] and not offset_checked:
                     offset_checked = True
-                    if (yield from self._offset_is_ignored(page)):
+                    self.unpaged = yield from self._offset_is_ignored(page)
+                    if self.unpaged:
                         return count
                     self.ragged = True  # A row stands there twice, or the list grows as we go: look more often.
                 at_the_edge = self.ledger.is_last(page.ids[-1])

@@ -120,7 +120,8 @@ def _kind(status: int, message: str, *, listing: bool) -> tuple[type[errors.Cohe
         if _MONTH.search(message):
             return errors.CohereQuotaError, "The monthly quota of the API key is used up."
         return errors.CohereRateLimitError, "Too many requests."
-    if status in {408, 499} or (status >= 500 and status != 501):
+    # An answer below 200 is not the last word, but it is the last that came.
+    if status < 200 or status in {408, 499} or (status >= 500 and status != 501):
         return errors.CohereServerError, "Cohere could not {operation} just now."
     return errors.CohereInvalidRequestError, "Cohere refuses to {operation}."
 
@@ -192,6 +193,9 @@ def redirected(call: Call, reply: Reply, count: int) -> Call:
         followed = reply.status in {301, 302, 303, 307, 308}
     else:  # 301 to 303 would turn a DELETE into a GET.
         followed = call.repeatable and reply.status in {307, 308}
+    # A redirect that says nothing of the query means the path; one that drops part of it would read something else.
+    query = tuple(parse_qsl(parts.query, keep_blank_values=True)) or call.query
+    followed = followed and {name for name, _ in call.query} <= {name for name, _ in query}
     if not (location and same and followed and count <= _MAX_REDIRECTS and parts.path.startswith(f"{prefix}/")):
         where = "to another place" if not same else "in a loop" if count > _MAX_REDIRECTS else "in a way"
         raise errors.CohereRedirectError(
@@ -203,7 +207,6 @@ def redirected(call: Call, reply: Reply, count: int) -> Call:
             method=call.method,
             path=call.path,
         )
-    query = tuple(parse_qsl(parts.query, keep_blank_values=True))
     return replace(call, path=parts.path.removeprefix(prefix), query=query)
 
 

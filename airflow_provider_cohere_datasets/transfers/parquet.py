@@ -29,7 +29,7 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
     The same interval and path give the same file again: it is replaced in one step, and until then the old one stays.
     Without a window it is a full snapshot. With ``after="{{ data_interval_start }}"`` and
     ``before="{{ data_interval_end }}"`` it has what was created in the interval, and each dataset falls into exactly
-    one interval.
+    one interval. (In Airflow 3 a run of a cron schedule has an interval only with ``CronDataIntervalTimetable``.)
 
     Returns (XCom, and the ``extra`` of the event of every asset in ``outlets``): path, rows, bytes, sha256, pages,
     requests, filters, schema_version, bad_rows and newest_created_at.

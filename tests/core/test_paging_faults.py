@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cohere_datasets.core import errors
+from airflow_provider_cohere_datasets.core import errors, paging
 from tests.adversary import (
     Answer,
     CutBody,
@@ -47,6 +47,17 @@ def test_page_grows_too_large_in_the_middle(lister: Lister) -> None:
     assert limits[-1] < 10
     assert sorted(limits, reverse=True) == limits
     assert not lister.pauses
+
+
+@pytest.mark.parametrize("limit", [None, 95])
+def test_page_grows_too_large_where_the_next_ones_are_asked_for_ahead(
+    lister: Lister, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "_LONG", 0)
+    rows = [*make_datasets(40, samples=["x" * 1000]), *make_datasets(60, first=40)]
+    reading = lister.read(rows, Listing(cap=10, max_bytes=12_000), limit=limit)
+    once(reading, [row["id"] for row in reversed(rows)][:limit])
+    assert all(0 <= offset <= len(rows) + 10 for _, offset in lister.asked)
 
 
 def test_page_of_one_row_is_all_that_works(lister: Lister) -> None:

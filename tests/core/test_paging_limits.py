@@ -88,7 +88,9 @@ def test_numbers_that_templates_rendered(lister: Lister) -> None:
 def test_empty_window_needs_no_request(lister: Lister) -> None:
     reading = lister.read(ROWS, filters=ListFilters.of(after=second(5), before=second(5)))
     assert reading.ids == []
-    assert reading.report == ListReport()
+    (note,) = reading.report.notes
+    assert "after and before are the same time" in note
+    assert reading.report == ListReport(notes=[note])
     assert lister.requests == 0
 
 

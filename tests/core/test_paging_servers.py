@@ -165,6 +165,22 @@ def test_limit_and_offset_are_ignored(lister: Lister) -> None:
     assert [note for note in reading.report.notes if "ignores limit and offset" in note]
 
 
+@pytest.mark.parametrize("numbers", [(0, 0), (0, 0, 0), (2, 0, 1), (1, 3, 2, 0), tuple(range(40))])
+def test_one_fixed_answer_is_the_whole_list_in_any_order_of_time(lister: Lister, numbers: tuple[int, ...]) -> None:
+    rows = [{**row, "created_at": ROWS[number]["created_at"]} for row, number in zip(ROWS, numbers, strict=False)]
+    reading = lister.read(rows, Listing(order="name", default_size=None, ignore_limit=True, ignore_offset=True))
+    once(reading, ids_of(rows))
+    assert reading.report.complete
+    assert lister.requests <= 4
+
+
+def test_one_fixed_answer_in_which_a_row_stands_twice(lister: Lister) -> None:
+    rows = [ROWS[0], ROWS[1], ROWS[0]]
+    reading = lister.read(rows, Listing(default_size=None, ignore_limit=True, ignore_offset=True))
+    once(reading, ids_of(rows))
+    assert lister.requests <= 4
+
+
 def test_limit_and_offset_are_ignored_by_a_server_with_one_dataset(lister: Lister) -> None:
     reading = lister.read(ROWS[:1], Listing(ignore_limit=True, ignore_offset=True))
     once(reading, ids_of(ROWS[:1]))

@@ -8,8 +8,8 @@ import pytest
 
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.account import RequestPolicy
-from airflow_provider_cohere_datasets.core.calls import Pause, Reply, TransportFailure
-from airflow_provider_cohere_datasets.core.errors import CohereTransportError
+from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.errors import CohereTransportError, CohereUploadUnknownError
 from airflow_provider_cohere_datasets.core.retries import exchange, retry_after
 
 NOW = 1580702706.0  # Mon, 03 Feb 2020 04:05:06 GMT
@@ -69,6 +69,17 @@ def test_the_ceiling_survives_any_number_of_tries() -> None:
         flow.send(TransportFailure("no"))
     assert pauses == sorted(pauses)
     assert max(pauses) == 1e9
+
+
+@pytest.mark.parametrize("status", [102, 103, 199])
+def test_an_answer_that_announces_another_is_no_refusal(status: int) -> None:
+    flow = exchange(calls.get_usage(), calls.read_usage, RequestPolicy())
+    next(flow)
+    assert isinstance(flow.send(Reply("u", status)), Pause)
+    upload = exchange(Call("upload it", "POST", "/v1/datasets", repeatable=False), calls.read_usage, RequestPolicy())
+    next(upload)
+    with pytest.raises(CohereUploadUnknownError, match=f"answered {status}"):
+        upload.send(Reply("u", status))
 
 
 @pytest.mark.parametrize("outcome", [None, 1.5, "reply"])

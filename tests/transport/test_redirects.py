@@ -28,6 +28,21 @@ def test_the_query_of_the_redirect_is_used(server: AdversarialServer, client: Cl
     assert server.requests[1].query == [("limit", "1"), ("offset", "2"), ("token", "a b/"), ("flag", "")]
 
 
+def test_a_redirect_without_a_query_keeps_that_of_the_call(server: AdversarialServer, client: Client) -> None:
+    server.script("GET", LIST, [adversary.redirect(f"{LIST}/"), adversary.redirect(f"{LIST}?")])
+    server.script("GET", f"{LIST}/", [adversary.redirect(LIST)])
+    client.page()
+    assert len({tuple(request.query) for request in server.requests}) == 1
+    assert server.requests[-1].query
+
+
+def test_a_redirect_that_drops_a_part_of_the_query_is_refused(server: AdversarialServer, client: Client) -> None:
+    server.script("GET", LIST, [adversary.redirect(f"{LIST}?limit=1")], repeat=True)
+    with pytest.raises(CohereRedirectError, match="in a way that is not followed"):
+        client.page()
+    assert server.count() == 1
+
+
 def test_a_failure_behind_a_redirect_is_tried_again(server: AdversarialServer, client: Client) -> None:
     server.script("GET", "/v1/datasets/old", [adversary.redirect(ONE)])
     server.script("GET", ONE, [error(503), error(503), Answer(json={"dataset": {"id": "old"}})])
