@@ -70,7 +70,7 @@ soak: $(READY) ## Hundreds of exports and waits on a server of which every fourt
 	$(BIN)/python -m tests.soak
 
 # On a copy, because mutmut writes beside what it changes.
-mutation: $(READY) ## Change parts of core/ a thousand times, and show the changes that no test notices
+mutation: $(READY) ## Change core/ thousands of times, and show the changes that its tests do not notice
 	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) "mutmut>=3.8,<4"
 	rm -rf build/mutation
 	mkdir -p build/mutation
