@@ -10,8 +10,8 @@ from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, RetryDecision, RetryPolicy
 
-#: The longest wait that Airflow chooses itself.
-_MOST = timedelta(days=1)
+#: The longest that a server may put anybody off; Airflow itself never waits longer for a next try.
+LONGEST = timedelta(days=1)
 
 try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
@@ -22,7 +22,8 @@ else:
     class CohereRetryPolicy(RetryPolicy):  # type: ignore[no-redef]
         """Waits for the next try as long as the server asked to, a day at the most.
 
-        Everything else is left to the task's settings.
+        It only makes the wait longer: a task whose own ``retry_delay`` is longer than that waits as it always does, and
+        everything else is left to its settings, too.
 
         Permanent errors never get here: they are ``AirflowFailException`` and end the retries by themselves.
         """
@@ -30,12 +31,27 @@ else:
         def evaluate(
             self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
         ) -> RetryDecision:
-            """Return a retry after ``retry_after`` seconds, if the error carries that, else the default."""
-            if isinstance(exception, CohereDatasetsError) and exception.retry_after is not None:
-                reason = f"the server asked to wait {exception.retry_after:g} s"
-                # Airflow adds the delay to a date, and its scheduler does not survive one beyond the year 9999.
-                return RetryDecision.retry(delay=min(timedelta(seconds=exception.retry_after), _MOST), reason=reason)
-            return RetryDecision.default()
+            """Return a retry after ``retry_after`` seconds, if the task's own delay is shorter, else the default."""
+            asked = exception.retry_after if isinstance(exception, CohereDatasetsError) else None
+            # Airflow adds the delay to a date, and its scheduler does not survive one beyond the year 9999.
+            seconds = min(asked or 0.0, LONGEST.total_seconds())
+            if asked is None or seconds <= _own_delay(context, try_number):
+                return RetryDecision.default()
+            return RetryDecision.retry(delay=timedelta(seconds=seconds), reason=f"the server asked to wait {asked:g} s")
+
+
+def _own_delay(context: Context | None, try_number: int) -> float:
+    """Return the seconds that the task would wait at least by its own settings."""
+    task: Any = (context or {}).get("task")
+    if task is None:
+        return 0.0
+    seconds: float = task.retry_delay.total_seconds()
+    if task.retry_exponential_backoff not in (0, 1):
+        # Airflow adds a share of it that differs from task to task. The exponent is limited so that no float overflows.
+        seconds *= task.retry_exponential_backoff ** min(try_number - 1, 30)
+        if task.max_retry_delay:
+            seconds = min(seconds, task.max_retry_delay.total_seconds())
+    return seconds
 
 
 def with_retry_policy(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,13 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_cohere_datasets.assets.events import emit
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError, error_from_details
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereDatasetsError,
+    CohereInputError,
+    CoherePermissionError,
+    error_from_details,
+)
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cohere_datasets.core.looking import Looker
+    from airflow_provider_cohere_datasets.core.looking import Looked, Looker
     from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
@@ -221,8 +227,7 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
             if isinstance(stored, dict) and stored.get("try") == context["ti"].try_number:
                 self._recall(stored)
         try:
-            policy = self.hook.get_conn().account.policy
-            over = watch.see(self.hook.run(self._looker.look(watch.open_ids, policy)))
+            over = watch.see(self._look())
         except CohereDatasetsError as error:
             over = watch.fail(error)
         except AirflowNotFoundException as error:
@@ -230,6 +235,21 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         if store is not None and over is None:
             store.set(_STATE, {"try": context["ti"].try_number, **self._memory()})
         return False if over is None else PokeReturnValue(True, self._result(over, context))
+
+    def _look(self) -> dict[str, Looked]:
+        try:
+            return self._look_once()
+        except (CohereAuthenticationError, CoherePermissionError):
+            # The key may have been replaced since the wait began; if not, another request would be refused as well.
+            used = self.hook.account
+            del self.hook
+            now = self.hook.account
+            if (now.api_key, now.base_url) == (used.api_key, used.base_url):
+                raise
+            return self._look_once()
+
+    def _look_once(self) -> dict[str, Looked]:
+        return self.hook.run(self._looker.look(self._watch.open_ids, self.hook.account.policy))
 
     def _memory(self) -> dict[str, Any]:
         return {**self._watch.memory(), **self._looker.memory()}

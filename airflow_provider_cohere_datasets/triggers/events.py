@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from contextlib import aclosing
+from datetime import timedelta
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
+from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
+from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.looking import Observation
 
-#: The key in the asset's state store.
+#: How the keys in the asset's state store begin; the rest says what is watched.
 _STATE = "cohere_datasets_fired"
 #: Seconds between two looks at the most, when one after the other fails.
 _SLOWEST = 3600.0
@@ -29,11 +34,18 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
 
     Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store after
     their event, so that over restarts of the triggerer none is lost; one may fire twice if the triggerer dies between
-    the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire.
+    the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire. Nor is
+    there one for watchers of several assets whose arguments are all equal, which Airflow makes one trigger of.
+
+    What fired is kept for each connection and filter, so that several watchers of one asset do not disturb each other,
+    and one whose filter changes begins anew.
 
     Datasets that have reached their status before the trigger ever ran do not fire, unless ``include_existing``. The
     trigger never ends: a failed look is logged and made again after the usual interval, which doubles with each look
     that fails, up to an hour, or after what the server asked for.
+
+    The constructor never raises, because an exception there would take the whole triggerer down. Bad values are found
+    when Airflow stores the DAG, which shows them as an import error.
 
     The event's payload is small JSON: ``dataset_id``, ``name``, ``dataset_type``, ``validation_status``, ``num_rows``,
     ``size_bytes`` and ``warnings``.
@@ -42,7 +54,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
     :param dataset_type: only datasets of this type.
     :param name_pattern: only datasets whose name matches, with ``*``, ``?`` and ``[…]``, such as ``"support-*"``.
     :param statuses: the statuses that fire.
-    :param poke_interval: seconds between two looks.
+    :param poke_interval: seconds between two looks, or a ``timedelta``.
     :param include_existing: whether datasets fire that have reached their status before the trigger first ran.
     :param request_policy: tries and deadlines of each request.
     """
@@ -53,7 +65,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         dataset_type: str | None = None,
         name_pattern: str | None = None,
         statuses: Sequence[str] = ("validated",),
-        poke_interval: float = 60.0,
+        poke_interval: float | timedelta = 60.0,
         include_existing: bool = False,
         request_policy: Mapping[str, Any] | None = None,
         **_: Any,
@@ -63,19 +75,28 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         self.dataset_type = dataset_type
         self.name_pattern = name_pattern
         self.statuses = statuses
-        self.poke_interval = poke_interval
+        self.poke_interval = poke_interval.total_seconds() if isinstance(poke_interval, timedelta) else poke_interval
         self.include_existing = include_existing
         self.request_policy = request_policy
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return everything that is needed to build the trigger again."""
+        """Return everything that is needed to build the trigger again.
+
+        :raises CohereInputError: for an interval or statuses with which the trigger could never fire.
+        """
+        statuses = self._statuses()
+        PollPolicy(self.poke_interval)  # Raises if it cannot be an interval.
+        unknown = [each for each in statuses if each not in VALIDATION_STATUSES]
+        if unknown or not statuses:
+            given = f"{unknown[0]!r:.60} is not one" if unknown else "there is none"
+            raise CohereInputError(f"statuses must be some of {', '.join(VALIDATION_STATUSES)}; {given}.")
         return (
             "airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetEventTrigger",
             {
                 "conn_id": self.conn_id,
                 "dataset_type": self.dataset_type,
                 "name_pattern": self.name_pattern,
-                "statuses": [self.statuses] if isinstance(self.statuses, str) else list(self.statuses),
+                "statuses": statuses,
                 "poke_interval": self.poke_interval,
                 "include_existing": self.include_existing,
                 "request_policy": self.request_policy,
@@ -88,7 +109,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         from airflow_provider_cohere_datasets.triggers.polling import polled
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
-        statuses = {self.statuses} if isinstance(self.statuses, str) else set(self.statuses)
+        statuses = self._statuses()
         fired = await self._load()
         looks = polled(
             hook,
@@ -118,16 +139,37 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
     def _matches(self, name: str | None) -> bool:
         return self.name_pattern is None or fnmatchcase(name or "", self.name_pattern)
 
+    def _statuses(self) -> list[str]:
+        return [self.statuses] if isinstance(self.statuses, str) else list(self.statuses)
+
+    def _key(self) -> str:
+        """Return the key in the asset's state store: another one for all that changes which datasets fire."""
+        watched = json.dumps([self.conn_id, self.dataset_type, self.name_pattern, sorted(set(self._statuses()))])
+        return f"{_STATE}_{sha256(watched.encode()).hexdigest()[:16]}"
+
     async def _load(self) -> set[str] | None:
         """Return the ids that fired, ``None`` if that is not known."""
-        store = getattr(self, "asset_state_store", None)
-        stored = await store.aget(_STATE) if store is not None else None
+        stored = await self._in_store("get", self._key())
         return set(stored) if isinstance(stored, list) else None
 
     async def _save(self, fired: set[str]) -> None:
+        await self._in_store("set", self._key(), sorted(fired))
+
+    async def _in_store(self, verb: str, *arguments: Any) -> Any:
+        """Get or set something in the asset's state store; without a usable one, do nothing."""
         store = getattr(self, "asset_state_store", None)
-        if store is not None:
-            await store.aset(_STATE, sorted(fired))
+        if store is None:
+            return None
+        try:
+            if hasattr(store, f"a{verb}"):
+                return await getattr(store, f"a{verb}")(*arguments)
+            # Airflow 3.3.0 and 3.3.1 have only calls that block.
+            return await asyncio.to_thread(getattr(store, verb), *arguments)
+        except ValueError as error:
+            # Equal watchers of several assets are one trigger to Airflow, and its store cannot tell them apart.
+            self.log.warning("What fired is only remembered until the triggerer restarts: %s", error)
+            self.asset_state_store = None
+            return None
 
 
 def _payload(row: Observation) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereDatasetsError,
+    CohereInputError,
+    CoherePermissionError,
+)
+from airflow_provider_cohere_datasets.hooks.retries import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -37,7 +43,10 @@ async def polled(
     """Look again and again, for ever; yield what each look showed, or the error it ended with.
 
     An error is yielded and not raised, because an exception would end every trigger that shares the loop. The next
-    look comes after the poll policy's delay, or after what the server asked for if that is longer.
+    look comes after the poll policy's delay, or after what the server asked for if that is longer, up to a day.
+
+    The connection is read for the first look and after each error that does not pass by itself. Where the server
+    refuses the key, it is read at once, and if it has another one by now the look is made again before anybody hears.
 
     :param hook: the connection.
     :param look: returns the flow of one look, or ``None`` if there is nothing to look at just now.
@@ -48,23 +57,21 @@ async def polled(
     :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     """
     began = time.time() if started_at is None else started_at
-    transport, failures = None, 0
+    line, failures = _Line(hook), 0
     if started_at is not None:
-        await asyncio.sleep(max(poll.delay(time.time() - began), pause))
+        await asyncio.sleep(max(poll.delay(time.time() - began), _capped(pause)))
     try:
         while True:
             pause, longest = 0.0, None
             try:
-                if transport is None:
-                    transport = await _connected(hook)
-                flow = look(transport.account.policy)
-                if flow is None:
+                looked = await line.run(look)
+                if looked is None:
                     longest = _IDLE
                 else:
-                    yield await transport.run(flow)
+                    yield looked
                     failures = 0
             except CohereDatasetsError as error:
-                pause, failures = error.retry_after or 0.0, failures + 1
+                pause, failures = _capped(error.retry_after), failures + 1
                 yield error
             delay = poll.delay(time.time() - began)
             if slowest is not None and failures:
@@ -72,12 +79,59 @@ async def polled(
             delay = max(delay, pause)
             await asyncio.sleep(delay if longest is None else min(delay, longest))
     finally:
+        await line.close()
+
+
+def _capped(asked: float | None) -> float:
+    """Return the seconds that a server asked to wait; one that is wrong must not put off all who share a loop."""
+    return min(asked or 0.0, LONGEST.total_seconds())
+
+
+class _Line:
+    """The transport of one loop, made anew where its connection may have changed.
+
+    :param hook: the connection.
+    """
+
+    def __init__(self, hook: CohereDatasetsHook) -> None:
+        self._hook = hook
+        self._transport: NonblockingTransport | None = None
+
+    async def run(self, look: Callable[[RequestPolicy], Flow[T] | None]) -> T | None:
+        """Look once; return ``None`` if there is nothing to look at just now.
+
+        :raises CohereDatasetsError: the error that the look ended with.
+        """
+        try:
+            used = await self._connected()
+            try:
+                return await _run(used, look)
+            except (CohereAuthenticationError, CoherePermissionError):
+                await self.close()
+                fresh = await self._connected()
+                if (fresh.account.api_key, fresh.account.base_url) == (used.account.api_key, used.account.base_url):
+                    raise
+                return await _run(fresh, look)
+        except CohereDatasetsError as error:
+            if error.permanent:
+                await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close the transport, if there is one; the next look reads the connection again."""
+        transport, self._transport = self._transport, None
         if transport is not None:
             await transport.close()
 
+    async def _connected(self) -> NonblockingTransport:
+        if self._transport is None:
+            try:
+                self._transport = await self._hook.get_async_conn()
+            except AirflowNotFoundException as error:
+                raise CohereInputError(f"There is no connection {self._hook.conn_id!r}: {error}") from error
+        return self._transport
 
-async def _connected(hook: CohereDatasetsHook) -> NonblockingTransport:
-    try:
-        return await hook.get_async_conn()
-    except AirflowNotFoundException as error:
-        raise CohereInputError(f"There is no connection {hook.conn_id!r}: {error}") from error
+
+async def _run(transport: NonblockingTransport, look: Callable[[RequestPolicy], Flow[T] | None]) -> T | None:
+    flow = look(transport.account.policy)
+    return None if flow is None else await transport.run(flow)

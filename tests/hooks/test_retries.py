@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from datetime import timedelta
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, Co
 from airflow_provider_cohere_datasets.hooks import retries
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import for_airflow
+from airflow_provider_cohere_datasets.operators.datasets import CohereGetDatasetUsageOperator
 from tests.adversary import AdversarialServer, Fault, error, per_minute, retry_after_date
 from tests.versions import needs_retry_policies
 
@@ -22,7 +24,6 @@ from tests.versions import needs_retry_policies
     ("fault", "seconds"),
     [
         (per_minute(retry_after="300"), 300),
-        (error(503, retry_after="0"), 0),
         (error(503, retry_after_ms="150500"), 150.5),
         (retry_after_date(503, 600), 600),
     ],
@@ -52,6 +53,35 @@ def test_a_server_cannot_put_a_task_off_for_ever(server: AdversarialServer) -> N
     with pytest.raises(CohereRateLimitError) as caught:
         CohereDatasetsHook().get_usage()
     assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(days=1)
+
+
+@needs_retry_policies
+@pytest.mark.parametrize(
+    ("options", "try_number", "asked", "longer"),
+    [
+        ({"retry_delay": timedelta(minutes=10)}, 1, 1, False),
+        ({"retry_delay": timedelta(minutes=10)}, 1, 600, False),
+        ({"retry_delay": timedelta(minutes=10)}, 1, 601, True),
+        ({"retry_delay": timedelta(minutes=10)}, 9, 601, True),
+        ({"retry_delay": timedelta(days=2)}, 1, 3 * 86_400, False),
+        ({"retry_delay": timedelta(0)}, 1, 0, False),
+        ({"retry_delay": timedelta(0)}, 1, 0.5, True),
+        ({"retry_delay": 60, "retry_exponential_backoff": 2}, 1, 61, True),
+        ({"retry_delay": 60, "retry_exponential_backoff": 2}, 3, 240, False),
+        ({"retry_delay": 60, "retry_exponential_backoff": 2}, 3, 241, True),
+        ({"retry_delay": 60, "retry_exponential_backoff": 2}, 5000, 86_400, False),
+        ({"retry_delay": 60, "retry_exponential_backoff": 2, "max_retry_delay": 100}, 3, 101, True),
+        ({"retry_delay": 60, "max_retry_delay": 10}, 3, 30, False),
+    ],
+)
+def test_the_server_only_makes_the_wait_longer(
+    options: dict[str, Any], try_number: int, asked: float, longer: bool
+) -> None:
+    task = CohereGetDatasetUsageOperator(task_id="usage", **options)
+    failed = CohereServerError("It broke.", retry_after=asked)
+    decision = task.retry_policy.evaluate(failed, try_number, 3, {"task": task})
+    assert decision.action.name == ("RETRY" if longer else "DEFAULT")
+    assert decision.retry_delay == (timedelta(seconds=asked) if longer else None)
 
 
 @needs_retry_policies

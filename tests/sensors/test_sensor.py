@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from airflow.providers.common.compat.sdk import (
@@ -26,11 +27,12 @@ from airflow_provider_cohere_datasets.core.errors import (
 )
 from airflow_provider_cohere_datasets.core.waiting import EVENT_VERSION, Watch
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
-from tests.adversary import AdversarialServer, error
+from tests.adversary import AdversarialServer, Through, error
+from tests.adversary.answers import Exchange
 from tests.hooks.conftest import KEY, Connect
 from tests.sensors.clock import VirtualClock
 from tests.sensors.modes import MODES, Mode, Runner, Store, ending, fire, rebuilt
-from tests.sensors.stage import stage
+from tests.sensors.stage import ALL, stage
 from tests.versions import AIRFLOW, AirflowRescheduleException, TaskDeferralError, stored_and_read
 
 READY = {"version": EVENT_VERSION, "outcome": "ready", "observations": [{"id": "a", "status": "validated"}]}
@@ -130,6 +132,30 @@ def test_each_change_is_told_once(
         "queued.",
         "validated.",
     ]
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """The key is replaced, at the server and in the connection, while a request is on its way."""
+
+    needs_body: ClassVar[int | None] = None
+
+    server: AdversarialServer
+    connect: Connect
+
+    def play(self, exchange: Exchange) -> None:
+        self.server.model.key = "new-key"
+        self.connect(host=self.server.url, password="new-key")
+        Through().play(exchange)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_key_that_is_replaced_during_the_wait(
+    mode: Mode, server: AdversarialServer, clock: VirtualClock, connect: Connect
+) -> None:
+    stage(server, clock, {ALL: [(0, {}), (40, Rotated(server, connect))], "a": [(0, "queued"), (50, "validated")]})
+    end = ending(Runner(clock, dataset_id="a"), mode, server)
+    assert (end.raised, end.seconds, len(end.requests)) == (None, 60, 4)
 
 
 def test_a_retry_starts_from_nothing(server: AdversarialServer, clock: VirtualClock) -> None:

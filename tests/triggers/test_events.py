@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_cohere_datasets.core import paging
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetEventTrigger
 from tests.adversary import AdversarialServer, Listing, make_dataset, per_minute
 from tests.adversary import error as http_error
 from tests.sensors.clock import VirtualClock
+from tests.sensors.modes import rebuilt
 from tests.sensors.stage import ALL, stage
 from tests.triggers.triggerer import Triggerer
+from tests.versions import AIRFLOW, stored_and_read
 
-KEY = "cohere_datasets_fired"
+needs_watchers = pytest.mark.skipif(AIRFLOW < (3, 0), reason="Airflow has asset watchers since 3.0")
+needs_asset_state = pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has state stores of assets since 3.3")
+
+#: What is kept for a watcher of everything on the default connection; it must stay the same over versions.
+KEY = "cohere_datasets_fired_60cf5777a535bf0f"
 
 
 class Store(dict[str, Any]):
@@ -31,7 +40,36 @@ class Store(dict[str, Any]):
         self[key] = json.loads(json.dumps(value))
 
 
-def watcher(store: Store | None = None, **options: Any) -> CohereDatasetEventTrigger:
+class BlockingStore(dict[str, Any]):
+    """The store of Airflow 3.3.0 and 3.3.1, which calls the supervisor and must not hold up the event loop."""
+
+    def _check(self) -> None:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._check()
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        self._check()
+        self[key] = json.loads(json.dumps(value))
+
+
+class StoreOfSeveral:
+    """What Airflow gives to a trigger that watches several assets."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def aget(self, key: str) -> Any:
+        self.asked += 1
+        raise ValueError("Task has 2 concrete inlets and outlets")
+
+    aset: Any = None
+
+
+def watcher(store: Any | None = None, **options: Any) -> CohereDatasetEventTrigger:
     made = CohereDatasetEventTrigger(**{"poke_interval": 60, **options})
     if store is not None:
         made.asset_state_store = store
@@ -123,6 +161,61 @@ def test_over_restarts_each_fires_and_only_once(server: AdversarialServer, clock
     clock.now += 600  # Nobody runs while b becomes validated.
     assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["b"]
     assert ids(asyncio.run(fired(watcher(store), clock, 300))) == []
+
+
+def test_over_restarts_with_a_store_that_blocks(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (100, "validated")], "b": [(0, "queued"), (700, "validated")]})
+    store = BlockingStore()
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
+    clock.now += 600
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["b"]
+
+
+def test_a_store_that_cannot_tell_which_asset_is_done_without(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"old": [(0, "validated")], "a": [(0, "queued"), (100, "validated")]})
+    store = StoreOfSeveral()
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
+    assert store.asked == 1
+
+
+def test_a_store_that_only_refuses_to_keep(server: AdversarialServer, clock: VirtualClock) -> None:
+    class Full(Store):
+        async def aset(self, key: str, value: Any) -> None:
+            raise ValueError("too long")
+
+    stage(server, clock, {"a": [(0, "queued"), (100, "validated")], "b": [(0, "queued"), (200, "validated")]})
+    assert ids(asyncio.run(fired(watcher(Full()), clock, 300))) == ["a", "b"]
+
+
+@needs_asset_state
+def test_watchers_of_two_assets_in_airflows_own_store(server: AdversarialServer, clock: VirtualClock) -> None:
+    from airflow.sdk import Asset
+    from airflow.sdk.execution_time.context import AssetStateStoreAccessors
+
+    stage(server, clock, {"a": [(0, "queued"), (100, "validated")]})
+    store = AssetStateStoreAccessors(inlets=[Asset(name="x", uri="x"), Asset(name="y", uri="y")])
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
+
+
+def test_watchers_of_one_asset_do_not_disturb_each_other(server: AdversarialServer, clock: VirtualClock) -> None:
+    chat = {"dataset_type": "chat-finetune-input"}
+    stage(
+        server,
+        clock,
+        {
+            "embed": [(0, "validated")],
+            "chat": [(0, {"validation_status": "validated", **chat}), (10_000, "validated")],
+            "new": [(0, "queued"), (1000, "validated")],
+        },
+    )
+    store = Store()
+    for options in ({}, chat, {"name_pattern": "c*"}, {"statuses": ["validated", "failed"]}, {"poke_interval": 30}):
+        assert ids(asyncio.run(fired(watcher(store, **options), clock, 100))) == []
+    assert sorted(map(len, store.values())) == [1, 1, 2, 2]
+    clock.now = clock.start + 1000
+    assert ids(asyncio.run(fired(watcher(store, **chat), clock, 100))) == []
+    assert ids(asyncio.run(fired(watcher(store, statuses=("failed", "validated")), clock, 100))) == ["new"]
+    assert ids(asyncio.run(fired(watcher(store), clock, 100))) == ["new"]
 
 
 def test_who_dies_between_the_event_and_the_store_fires_again(server: AdversarialServer, clock: VirtualClock) -> None:
@@ -230,3 +323,31 @@ def test_every_option_survives() -> None:
     }
     assert CohereDatasetEventTrigger(**options).serialize()[1] == options
     assert CohereDatasetEventTrigger(statuses="failed").serialize()[1]["statuses"] == ["failed"]
+    stored = rebuilt(CohereDatasetEventTrigger(poke_interval=timedelta(minutes=5))).serialize()[1]
+    assert stored["poke_interval"] == 300.0
+
+
+BAD: list[dict[str, Any]] = [
+    {"statuses": ["Validated"]},
+    {"statuses": "done"},
+    {"statuses": ["validated", None]},
+    {"statuses": []},
+    {"poke_interval": -1},
+    {"poke_interval": "60"},
+    {"poke_interval": None},
+    {"poke_interval": float("nan")},
+    {"poke_interval": timedelta(minutes=-5)},
+]
+
+
+@needs_watchers
+@pytest.mark.parametrize("options", BAD, ids=str)
+def test_bad_values_are_found_when_the_dag_is_stored(options: dict[str, Any]) -> None:
+    from airflow.sdk import Asset, AssetWatcher
+
+    made = AssetWatcher(name="w", trigger=CohereDatasetEventTrigger(**options))
+    with DAG("bad_watcher", schedule=[Asset(name="a", watchers=[made])]) as dag:
+        pass
+    with pytest.raises(Exception, match=next(iter(options)).removeprefix("poke_")) as caught:
+        stored_and_read(dag)
+    assert isinstance(caught.value.__cause__, CohereInputError)

@@ -1,0 +1,135 @@
+"""The poll loop: when it reads the connection again, and how long a server may put it off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereInputError,
+    CohereQuotaError,
+    CohereServerError,
+)
+from airflow_provider_cohere_datasets.core.looking import Listed, list_observations
+from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
+from airflow_provider_cohere_datasets.triggers.polling import polled
+from tests.adversary import AdversarialServer, error, per_month
+from tests.hooks.conftest import KEY, Connect
+from tests.sensors.clock import VirtualClock
+
+
+def loop(**options: Any) -> AsyncGenerator[Any, None]:
+    """Poll the list of datasets without a pause."""
+    hook = CohereDatasetsHook(request_policy={"max_tries": 1})
+    return polled(hook, lambda policy: list_observations(None, policy), PollPolicy(0), **options)
+
+
+def keys(server: AdversarialServer) -> list[str]:
+    """Return the key of each request since the last call."""
+    used = [request.headers["authorization"].removeprefix("Bearer ") for request in server.requests]
+    server.requests.clear()
+    return used
+
+
+def test_a_replaced_key_is_read_before_anybody_hears_of_it(server: AdversarialServer, connect: Connect) -> None:
+    async def main() -> None:
+        async with aclosing(loop()) as looks:
+            assert isinstance(await anext(looks), Listed)
+            connect(host=server.url, password="new-key")
+            server.model.key = "new-key"
+            keys(server)
+            assert isinstance(await anext(looks), Listed)
+            assert keys(server)[:2] == [KEY, "new-key"]
+
+    asyncio.run(main())
+
+
+def test_a_moved_api_is_found(server: AdversarialServer, connect: Connect) -> None:
+    async def main() -> None:
+        async with aclosing(loop()) as looks:
+            await anext(looks)
+            with AdversarialServer() as other:
+                connect(host=other.url)
+                server.script(None, None, [error(403)], repeat=True)
+                assert (await anext(looks)).rows == []
+                assert other.count()
+
+    asyncio.run(main())
+
+
+def test_a_refused_key_costs_one_request_and_is_read_again_for_the_next_look(
+    server: AdversarialServer, connect: Connect, clients: list[httpx.AsyncClient]
+) -> None:
+    async def main() -> None:
+        async with aclosing(loop()) as looks:
+            await anext(looks)
+            server.model.key = "new-key"
+            keys(server)
+            for _ in range(2):
+                assert isinstance(await anext(looks), CohereAuthenticationError)
+                assert keys(server) == [KEY]
+            connect(host=server.url, password="new-key")
+            assert isinstance(await anext(looks), Listed)
+            assert set(keys(server)) == {"new-key"}
+            # A connection that has another key each time must not make the loop ask without end.
+            connect(host=server.url, password="wrong-key")
+            server.model.key = "another-key"
+            assert isinstance(await anext(looks), CohereAuthenticationError)
+            assert keys(server) == ["new-key", "wrong-key"]
+
+    asyncio.run(main())
+    assert all(client.is_closed for client in clients)
+
+
+def test_a_connection_that_is_gone_when_the_key_is_refused_may_come_back(
+    server: AdversarialServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with aclosing(loop()) as looks:
+            await anext(looks)
+            server.model.key = "new-key"
+            monkeypatch.delenv("AIRFLOW_CONN_COHERE_DEFAULT")
+            for _ in range(2):
+                assert isinstance(await anext(looks), CohereInputError)
+            connect(host=server.url, password="new-key")
+            assert isinstance(await anext(looks), Listed)
+
+    asyncio.run(main())
+
+
+def test_the_connection_is_read_again_only_after_what_does_not_pass(
+    server: AdversarialServer, connect: Connect
+) -> None:
+    async def main() -> None:
+        async with aclosing(loop()) as looks:
+            await anext(looks)
+            connect(host=server.url, password="new-key")
+            server.model.key = None
+            keys(server)
+            server.script("GET", None, [error(503), per_month()])
+            assert isinstance(await anext(looks), CohereServerError)
+            assert isinstance(await anext(looks), CohereQuotaError)
+            assert keys(server) == [KEY, KEY]
+            await anext(looks)
+            assert set(keys(server)) == {"new-key"}
+
+    asyncio.run(main())
+
+
+def test_nobody_is_put_off_for_more_than_a_day(server: AdversarialServer, clock: VirtualClock) -> None:
+    async def main() -> None:
+        server.script("GET", None, [error(503, retry_after="999999999")])
+        async with aclosing(loop(started_at=clock.now, pause=1e12)) as looks:
+            assert isinstance(await anext(looks), CohereServerError)
+            assert isinstance(await anext(looks), Listed)
+
+    asyncio.run(main())
+    assert clock.slept[0] == 86_400
+    assert clock.elapsed == 2 * 86_400
