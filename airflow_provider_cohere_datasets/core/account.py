@@ -171,8 +171,13 @@ def _base_url(host: str | None, schema: str | None, port: int | None, label: str
             f"{problem} is plain http, which would show the API key on the network: use https, or set "
             '"allow_insecure_http": true in the extra if that is what you want.'
         )
+    # A host may end with a dot. Other labels are only found too short or too long when the name is looked up.
+    if not all(0 < len(part) < 64 for part in parts.hostname.removesuffix(".").split(".")):
+        raise CohereInputError(f"{problem} has a name with an empty or too long part between its dots.")
     name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     chosen = own_port if own_port is not None else port
+    if chosen is not None and not 0 < chosen < 65536:
+        raise CohereInputError(f"The port of {label} must be from 1 to 65535, not {chosen}.")
     netloc = name if chosen is None else f"{name}:{chosen}"
     return f"{parts.scheme}://{netloc}{parts.path.rstrip('/').removesuffix('/v1').rstrip('/')}"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.core.selection import is_listed
+from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +80,7 @@ class Requirements(NamedTuple):
         """
         found = []
         if dataset.validation_status != self.required_status:
-            error = _short(dataset.validation_error or "", _MAX_TEXT)
+            error = _short(without_queries(dataset.validation_error or ""), _MAX_TEXT)
             reason = f" ({error})" if error else ""
             found.append(f"its status is {_quoted(dataset.validation_status)}{reason}, not {self.required_status!r}")
         if self.allowed_types is not None and dataset.dataset_type not in self.allowed_types:

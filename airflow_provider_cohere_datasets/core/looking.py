@@ -13,12 +13,14 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetsError,
     CohereInvalidRequestError,
     CohereListingError,
+    CoherePermissionError,
     CohereServerError,
     CohereUnexpectedAnswerError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,6 +36,8 @@ _FEW = 4
 _GRACE = (1.0, 2.0)
 #: Rows of the list to ask for at a time; halved by the pager if that is too large for the server.
 _PAGE = 500
+#: What a list is taken to cost that the server refuses: more than asking for each dataset by its id.
+_REFUSED = 1_000_000_000
 #: What of a dataset's fields waiting needs, besides its parts.
 _NEEDED = ("id", "name", "dataset_type", "validation_status", "validation_error", "validation_warnings")
 _MAX_TEXT = 500
@@ -82,6 +86,7 @@ class Observation:
             reason = error.strip() if isinstance(error, str) and error.strip() else "no reason given"
             if warnings:
                 reason = f"{reason} (warnings: {'; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS])})"
+            reason = without_queries(reason)
             if len(reason) > _MAX_TEXT:
                 reason = f"{reason[:_MAX_TEXT]}…"
         return cls(
@@ -183,7 +188,7 @@ class Looker:
     """Looks at datasets, one by one or through the list, whichever takes fewer requests."""
 
     def __init__(self) -> None:
-        self._list_cost = 0  # requests that the last look through the list took
+        self._list_cost = 0  # requests that the last look through the list took, or _REFUSED
         self._suspects: list[str] = []  # datasets that could not be asked for
 
     def memory(self) -> dict[str, Any]:
@@ -202,6 +207,7 @@ class Looker:
 
         A dataset that is said not to exist is asked for again after 1 and after 2 more seconds. An answer that
         refuses one dataset only is the result for this one, so that others who look at the same time do not suffer.
+        Where only the list is refused, it is not asked for again.
 
         :param ids: the datasets.
         :param policy: tries and deadlines of each request.
@@ -253,6 +259,8 @@ class Looker:
                     answer = yield step
         except (StopIteration, CohereListingError):
             pass  # Whatever the list did not show is asked for by its id.
+        except (CohereInvalidRequestError, CoherePermissionError):
+            self._list_cost = _REFUSED  # That says nothing about the datasets themselves.
         finally:
             steps.close()
         return seen

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
+from airflow_provider_cohere_datasets.core.selection import is_unset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +80,11 @@ class NewDataset:
             )
         if checked_type is None:
             raise CohereInputError("dataset_type is empty: a dataset needs a type, for example 'embed-input'.")
+        flags = {"keep_original_file": keep_original_file, "skip_malformed_input": skip_malformed_input}
+        for argument, flag in flags.items():
+            # Any text, "False" too, would count as true.
+            if flag is not None and not isinstance(flag, bool):
+                raise CohereInputError(f"{argument} must be True or False, not {flag!r:.40}.")
         for argument, text in (("text_separator", text_separator), ("csv_delimiter", csv_delimiter)):
             if text is not None and not isinstance(text, str):
                 raise CohereInputError(f"{argument} must be a text, not {type(text).__name__}.")
@@ -109,9 +115,10 @@ class NewDataset:
 
 
 def _names(argument: str, value: Any) -> tuple[str, ...]:
-    if value is None or value == "":
+    if is_unset(value):
         return ()
     listed = isinstance(value, Iterable) and not isinstance(value, str | bytes)
-    if not listed or not all(isinstance(name, str) and name.strip() for name in value):
+    names = tuple(value) if listed else ()  # Some can be read only once.
+    if not listed or not all(isinstance(name, str) and name.strip() for name in names):
         raise CohereInputError(f"{argument} must be a list of field names, not {value!r:.60}.")
-    return tuple(value)
+    return names

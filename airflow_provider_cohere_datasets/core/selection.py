@@ -40,13 +40,13 @@ class Selection(NamedTuple):
         :param unknown: names of arguments whose values are not known yet, and may turn out not to be set.
         :raises CohereInputError: with one sentence that names the argument.
         """
-        dataset_id = None if values.get("dataset_id") in (None, "") else checked_id(values["dataset_id"])
+        dataset_id = None if is_unset(values.get("dataset_id")) else checked_id(values["dataset_id"])
         dataset_ids = _ids(values.get("dataset_ids"))
         filters = ListFilters.of(**{name: values.get(name) for name in FILTERS})
         chosen = cls(dataset_id, dataset_ids, None if filters == ListFilters() else filters)
         ways = [name for name in cls._fields if getattr(chosen, name) is not None]
         if len(ways) > 1 or not (ways or unknown):
-            empty = "".join(f"; {name} is empty" for name, value in values.items() if value == "")
+            empty = "".join(f"; {name} is empty" for name, value in values.items() if is_empty(value))
             what = " and ".join("a filter" if name == "filters" else name for name in ways) or f"none of them{empty}"
             raise CohereInputError(
                 f"Give either dataset_id, dataset_ids or a filter ({', '.join(FILTERS)}), not {what}."
@@ -62,7 +62,7 @@ class Selection(NamedTuple):
 
 
 def _ids(value: Any) -> tuple[str, ...] | None:
-    if value is None or value == "":
+    if is_unset(value):
         return None
     if not is_listed(value):
         raise CohereInputError(f"dataset_ids must be a list of ids, not {value!r:.60}.")
@@ -90,6 +90,19 @@ def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
     if re.search(_CONTROL, dataset_id) or len(dataset_id) > 500:
         raise CohereInputError(f"{argument} {dataset_id[:60]!r} has a control character or is far too long.")
     return dataset_id
+
+
+def is_empty(value: object) -> bool:
+    """Return whether a value is an empty text.
+
+    The results of a task that was mapped over nothing equal ``""`` as well, but they are a list without anything in it.
+    """
+    return isinstance(value, str) and not value
+
+
+def is_unset(value: object) -> bool:
+    """Return whether an argument is not set: it is ``None``, or a template rendered it to an empty text."""
+    return value is None or is_empty(value)
 
 
 def is_listed(value: object) -> bool:

@@ -121,7 +121,9 @@ class CohereDatasetsHook(BaseHook):
         if self._transport is None:
             from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 
-            self._transport = BlockingTransport(self.account)
+            account = self.account
+            with airflow_errors():
+                self._transport = BlockingTransport(account)
         return self._transport
 
     async def get_async_conn(self) -> NonblockingTransport:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_cohere_datasets.core.urls import QUERY
 from airflow_provider_cohere_datasets.lake.values import scalars
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 PartUrls = Literal["strip", "drop", "keep"]
 #: The fields that hold signed storage URLs. Only the query string is secret.
 URL_FIELDS = ("url", "original_url")
-#: A URL with a query in a text of Cohere's; it may be signed as well.
-QUERY = r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?\"'<>]*)\?[^\s\"'<>]*"
 
 _VALUES = scalars({"zero": 0, "unknown": "unknown"}, {"zero": pa.int64(), "unknown": pa.string()})
 

@@ -9,12 +9,11 @@ Avro schema are the user's own text and stay whole.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
-from airflow_provider_cohere_datasets.lake.parts import QUERY, URL_FIELDS, PartUrls
+from airflow_provider_cohere_datasets.core.urls import without_queries
+from airflow_provider_cohere_datasets.lake.parts import URL_FIELDS, PartUrls
 
-_QUERY = re.compile(QUERY)
 #: Fields with text of the user.
 _USERS = ("samples", "schema")
 
@@ -54,7 +53,7 @@ def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list
             return str(value)
         if isinstance(value, str):
             if part_urls != "keep" and key not in _USERS:
-                value = value.partition("?")[0] if key in URL_FIELDS else _QUERY.sub(r"\1", value)
+                value = value.partition("?")[0] if key in URL_FIELDS else without_queries(value)
             return _quoted(value)
         return json.dumps(value)
 

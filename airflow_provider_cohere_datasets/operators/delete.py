@@ -14,7 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInvalidRequestError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, given
-from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id, is_empty, is_unset
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
@@ -108,16 +108,16 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
 
         dataset_id, limit = known("dataset_id"), known("max_deletions")
         order = _Order(
-            None if dataset_id in (None, "") else checked_id(dataset_id),
+            None if is_unset(dataset_id) else checked_id(dataset_id),
             Selection.of({"dataset_ids": known("dataset_ids")}, unknown=_SELECTION).dataset_ids,
             _age(known("older_than")),
             ListFilters.of(dataset_type=known("dataset_type"), validation_status=known("validation_status")),
-            DEFAULT_MAX_DELETIONS if limit in (None, "") else checked_count("max_deletions", limit),
+            DEFAULT_MAX_DELETIONS if is_unset(limit) else checked_count("max_deletions", limit),
             _flag("dry_run", known("dry_run", default=False)),
         )
         order.check(
             perhaps_more=any(name in unknown for name in _SELECTION),
-            empty=[name for name in _SELECTION if known(name) == ""],
+            empty=[name for name in _SELECTION if is_empty(known(name))],
         )
         return order
 

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 MAX_WARNINGS = 100
 #: Nor do more samples of a part, or more characters of one.
 MAX_SAMPLES, MAX_SAMPLE = 10, 1000
+#: Where Cohere may name a URL in the middle of a text.
+_TEXTS = ("validation_error", "validation_warnings")
 
 
 class CohereGetDatasetOperator(CohereDatasetsOperator):
     """Return what is known of one dataset, as small JSON (``GET /v1/datasets/{id}``).
 
-    Samples and URLs are left out unless asked for. Of the validation warnings the first 100 are kept.
+    Samples and URLs are left out unless asked for; a URL in an error or a warning loses its query, which may be a
+    signature. Of the validation warnings the first 100 are kept.
 
     :param dataset_id: its id.
     :param include_samples: whether to return rows of the data too: the first 10 samples of each part, each cut after
@@ -54,6 +57,8 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
         self.record_lineage(self.hook, read([dataset.id], self.hook.account.base_url))
         hidden = (() if self.include_samples else ("samples",)) + (() if self.include_urls else ("url", "urls"))
         result: dict[str, Any] = _shareable(dataset.model_dump(mode="json", by_alias=True, exclude_none=True), hidden)
+        if not self.include_urls:
+            result.update({name: _without_queries(result[name]) for name in _TEXTS if name in result})
         warnings = result.get("validation_warnings", ())
         if len(warnings) > MAX_WARNINGS:
             more = len(warnings) - MAX_WARNINGS
@@ -73,6 +78,12 @@ def _shareable(value: Any, hidden: tuple[str, ...]) -> Any:
     if isinstance(value, list):
         return [_shareable(item, hidden) for item in value]
     return value
+
+
+def _without_queries(value: str | list[str]) -> str | list[str]:
+    from airflow_provider_cohere_datasets.core.urls import without_queries
+
+    return without_queries(value) if isinstance(value, str) else [without_queries(text) for text in value]
 
 
 def _few(samples: list[Any]) -> list[str]:

@@ -6,23 +6,26 @@ import contextlib
 import socket
 import threading
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.transport.ahead import Ahead
+from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
 from airflow_provider_cohere_datasets.transport.multipart import multipart
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
 
     from airflow_provider_cohere_datasets.core.account import Account
     from airflow_provider_cohere_datasets.core.calls import Flow, Outcome
@@ -39,6 +42,7 @@ class BlockingTransport:
     :param account: the key and the only origin it is sent to.
     :param sleep: waits some seconds.
     :param clock: tells a monotonic time in seconds.
+    :raises CohereInputError: if the CA bundle that the environment names cannot be read.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class BlockingTransport:
         self._counting = threading.Lock()
         self._pace = pace_of(account)
         self._session = _Session()
+        self._session.verify = ca_bundle() or True
         self._session.headers.clear()
         self._session.auth = _Bearer(account.api_key)
         for scheme in ("http://", "https://"):
@@ -296,30 +301,26 @@ class _Watched:
         super().request(*args, **kwargs)  # type: ignore[misc]
 
 
-class _HTTPConnection(_Watched, HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Watched, HTTPSConnection):
-    pass
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+@cache
+def _watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """Return the same kind of pool with connections that a watch can shut down; each way to a server has its own."""
+    kind = pool.ConnectionCls
+    if issubclass(kind, _Watched):
+        return pool
+    return type(pool.__name__, (pool,), {"ConnectionCls": type(kind.__name__, (_Watched, kind), {})})
 
 
 class _DeadlineAdapter(HTTPAdapter):
-    """Makes connections that the watch of the running request can shut down, through a proxy too."""
+    """Makes connections that the watch of the running request can shut down, through any proxy too."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self._watch(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        return self._watch(super().proxy_manager_for(proxy, **kwargs))
+
+    def _watch(self, manager: Any) -> Any:
+        pools = manager.pool_classes_by_scheme.items()
+        manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools}
         return manager

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import ssl
 import time
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
 from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
@@ -28,9 +30,12 @@ _HIDDEN = "airflow_provider_cohere_datasets.hidden"
 
 
 @cache
-def _tls(*_certificates: str | None) -> ssl.SSLContext:
+def _tls(bundle: str | None) -> ssl.SSLContext:
     # Reading the certificates takes tens of milliseconds and some 800 kB; a triggerer may have a thousand transports.
-    return httpx.create_ssl_context()
+    if bundle is None:
+        return httpx.create_ssl_context()
+    folder = Path(bundle).is_dir()
+    return ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
 
 
 class NonblockingTransport:
@@ -39,6 +44,7 @@ class NonblockingTransport:
     :param account: the key and the only origin it is sent to.
     :param sleep: waits some seconds.
     :param clock: tells a monotonic time in seconds.
+    :raises CohereInputError: if the CA bundle or a proxy that the environment names is not usable.
     """
 
     def __init__(
@@ -53,13 +59,17 @@ class NonblockingTransport:
         self._sleep = sleep
         self._clock = clock
         self._pace = pace_of(account)
-        self._client = httpx.AsyncClient(
-            follow_redirects=False,
-            verify=_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
-            headers=headers_for(account),
-            timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),
-            event_hooks={"response": [_hide_location]},
-        )
+        bundle = ca_bundle()
+        try:
+            self._client = httpx.AsyncClient(
+                follow_redirects=False,
+                verify=_tls(bundle),
+                headers=headers_for(account),
+                timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),
+                event_hooks={"response": [_hide_location]},
+            )
+        except (OSError, ImportError, ValueError, httpx.InvalidURL) as error:
+            raise CohereInputError(_unusable(error, bundle)) from None
 
     async def __aenter__(self) -> NonblockingTransport:
         """Return the transport."""
@@ -127,6 +137,16 @@ class NonblockingTransport:
         headers = {**response.headers, **response.extensions.get(_HIDDEN, {})}
         elapsed = time.monotonic() - started
         return reply_for(self.account, call, response.status_code, headers, bytes(body), elapsed)
+
+
+def _unusable(error: Exception, bundle: str | None) -> str:
+    """Say what in the environment is wrong, without a proxy's URL, in which a password may stand."""
+    if isinstance(error, OSError):
+        source = f"the CA bundle {bundle[:200]!r}" if bundle else "the package certifi"
+        return f"The certificates of {source} cannot be read: {error.strerror}."
+    if isinstance(error, ImportError):
+        return "The environment names a SOCKS proxy, for which the triggerer needs the package socksio."
+    return "A proxy that the environment names has a URL that is none, or of a kind that is not supported."
 
 
 async def _hide_location(response: httpx.Response) -> None:

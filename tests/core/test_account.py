@@ -54,6 +54,8 @@ def test_base_urls(host: str | None, base_url: str) -> None:
         ("localhost:9000", None, 8000, "http://localhost:9000"),
         ("proxy.example", "ftp", None, "https://proxy.example"),
         ("proxy.example", None, 8443, "https://proxy.example:8443"),
+        ("proxy.example.", None, 65535, "https://proxy.example.:65535"),
+        (f"{'a' * 63}.example", None, 1, f"https://{'a' * 63}.example:1"),
         ("https://proxy.example", "http", 8443, "https://proxy.example:8443"),
     ],
 )
@@ -97,6 +99,11 @@ def test_plain_http_from_the_scheme_of_a_uri_too() -> None:
         "https://api.cohere.com:port",
         "https://api.cohere.com:99999",
         "https://[::1",
+        "https://api..cohere.example",
+        "https://.cohere.example",
+        "https://api.cohere.example..",
+        "https://.",
+        f"https://{'a' * 64}.example",
         "[::1",
         "::1",
         "https://api.cohere.com/a b",
@@ -109,6 +116,12 @@ def test_plain_http_from_the_scheme_of_a_uri_too() -> None:
 def test_what_is_no_base_url(host: str) -> None:
     with pytest.raises(CohereInputError, match=r"^The base URL in the host of connection 'my_conn' "):
         account(host)
+
+
+@pytest.mark.parametrize(("host", "port"), [("https://a.example:0", None), (None, 0), (None, -1), (None, 65536)])
+def test_what_is_no_port(host: str | None, port: int | None) -> None:
+    with pytest.raises(CohereInputError, match=r"^The port of connection 'my_conn' must be from 1 to 65535, not -?\d+"):
+        account(host, port=port)
 
 
 @pytest.mark.parametrize("host", ["https://user:secret@api.cohere.com", f"https://{KEY}@api.cohere.com", "a:b@c.de"])

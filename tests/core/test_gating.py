@@ -38,6 +38,11 @@ CASES: list[tuple[dict[str, Any], Dataset, list[str]]] = [
         dataset(validation_status="failed", validation_error="no\nrows"),
         ["its status is 'failed' (no rows), not 'validated'"],
     ),
+    (
+        {},
+        dataset(validation_status="failed", validation_error="cannot read https://x.invalid/o?X-Signature=leak now"),
+        ["its status is 'failed' (cannot read https://x.invalid/o now), not 'validated'"],
+    ),
     ({"required_status": "skipped"}, dataset(validation_status="skipped"), []),
     ({"required_status": " "}, dataset(), []),
     ({"min_train_examples": 10}, counted(train_examples="10"), []),

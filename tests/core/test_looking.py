@@ -14,6 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
     CohereDatasetsError,
     CohereInvalidRequestError,
+    CoherePermissionError,
     CohereServerError,
     CohereTransportError,
     CohereUnexpectedAnswerError,
@@ -21,6 +22,8 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.core.looking import Listed, Looked, Looker, Observation, list_observations
 
 ONCE = RequestPolicy(max_tries=1)
+#: What the server says of a page that is too large for it, here however few rows it has.
+TOO_LARGE = b'{"message": "received message larger than max (5242880 vs. 4194304)"}'
 Answer = Callable[[Call], Any]
 
 
@@ -74,6 +77,8 @@ def row(dataset_id: str, status: str) -> dict[str, Any]:
 def reply(call: Call, state: Any) -> Reply | TransportFailure:
     if isinstance(state, TransportFailure):
         return state
+    if isinstance(state, bytes):
+        return Reply(f"http://x{call.target}", 429, {}, state)
     if isinstance(state, int):
         return Reply(f"http://x{call.target}", state, {}, b'{"message": "no"}')
     return Reply(f"http://x{call.target}", 200, {}, json.dumps(state).encode())
@@ -91,6 +96,11 @@ def statuses(looked: dict[str, Looked]) -> dict[str, Any]:
         ({"validation_error": 5, "validation_warnings": "x"}, "no reason given"),
         ({"validation_error": " bad rows \n"}, "bad rows"),
         ({"validation_error": "bad", "validation_warnings": ["w1", 5, "w2"]}, "bad (warnings: w1; w2)"),
+        (
+            {"validation_error": "no gs://a?sig=1", "validation_warnings": ["see https://b/c?sig=2 too"]},
+            "no gs://a (warnings: see https://b/c too)",
+        ),
+        ({"validation_error": f"no gs://a?{'x' * 600} there"}, "no gs://a there"),
     ],
 )
 def test_why_it_failed(fields: dict[str, Any], reason: str) -> None:
@@ -195,6 +205,25 @@ def test_a_list_that_fails(rows: Any, raised: type[CohereDatasetsError]) -> None
     with pytest.raises(raised):
         api.look(Looker(), "abcdef")
     assert api.asked == ["list"]
+
+
+@pytest.mark.parametrize("refusal", [400, 403, 422, TOO_LARGE])
+def test_a_list_that_is_refused_is_not_asked_for_again(refusal: Any) -> None:
+    api, looker = Api({**dict.fromkeys("abcdef", "queued"), "list": refusal}), Looker()
+    assert statuses(api.look(looker, "abcdef")) == dict.fromkeys("abcdef", "queued")
+    assert "list" in api.asked
+    another = Looker()
+    another.recall(json.loads(json.dumps(looker.memory())))
+    for each in (looker, another):
+        assert statuses(api.look(each, "abcdef")) == dict.fromkeys("abcdef", "queued")
+        assert api.asked == list("abcdef")
+
+
+def test_a_key_that_may_not_read_datasets_either() -> None:
+    api = Api({**dict.fromkeys("abcdef", 403), "list": 403})
+    with pytest.raises(CoherePermissionError):
+        api.look(Looker(), "abcdef")
+    assert api.asked == ["list", "a"]
 
 
 def test_the_grace_of_one_that_is_not_there() -> None:

@@ -40,6 +40,12 @@ def test_everything_is_sent_as_the_api_spells_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("argument", ["keep_fields", "optional_fields"])
+def test_fields_that_can_be_read_only_once(argument: str) -> None:
+    for fields in (map(str, ["a", "b"]), (name for name in "ab")):
+        assert query(**{argument: fields})[2:] == [(argument, "a"), (argument, "b")]
+
+
 @pytest.mark.parametrize("kind", [*DATASET_TYPES, "made-tomorrow"])
 def test_the_type_is_open(kind: str) -> None:
     assert query(dataset_type=kind)[1] == ("type", kind)
@@ -61,11 +67,16 @@ def test_names_have_49_characters_at_most() -> None:
         ("dataset_type", " ", "dataset_type is empty"),
         ("dataset_type", None, "dataset_type is empty"),
         ("dataset_type", "None", 'the text "None"'),
+        ("keep_original_file", "False", "must be True or False, not 'False'"),
+        ("keep_original_file", 0, "must be True or False, not 0"),
+        ("skip_malformed_input", "True", "must be True or False, not 'True'"),
+        ("skip_malformed_input", "", "must be True or False, not ''"),
         ("csv_delimiter", ";;", "must be one character"),
         ("csv_delimiter", 5, "must be a text, not int"),
         ("text_separator", ["a"], "must be a text, not list"),
         ("keep_fields", "a,b", "must be a list of field names"),
         ("keep_fields", ["a", ""], "must be a list of field names"),
+        ("keep_fields", (name for name in ["a", ""]), "must be a list of field names"),
         ("keep_fields", 5, "must be a list of field names"),
         ("optional_fields", [1], "must be a list of field names"),
         ("optional_fields", b"ab", "must be a list of field names"),

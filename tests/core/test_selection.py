@@ -22,6 +22,18 @@ class Lazy:
         yield from ("a", "b")
 
 
+class Nothing(Lazy):
+    """The results of a task that was mapped over nothing; Airflow's equal any other empty sequence."""
+
+    def __iter__(self) -> Iterator[str]:
+        yield from ()
+
+    def __eq__(self, other: object) -> bool:
+        return other == ""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize(
     ("values", "selection"),
     [
@@ -30,6 +42,7 @@ class Lazy:
         ({"dataset_ids": ["b", "a", "b"]}, Selection(dataset_ids=("b", "a"))),
         ({"dataset_ids": Lazy(), "dataset_id": ""}, Selection(dataset_ids=("a", "b"))),
         ({"dataset_ids": []}, Selection(dataset_ids=())),
+        ({"dataset_ids": Nothing()}, Selection(dataset_ids=())),
         (
             {"dataset_type": " embed-input ", "validation_status": "failed", "after": "2026-01-01"},
             Selection(filters=ListFilters("embed-input", "failed", START)),
@@ -51,6 +64,7 @@ def test_one_way(values: dict[str, Any], selection: Selection) -> None:
         ),
         ({"dataset_id": "a", "dataset_ids": ["b"]}, "not dataset_id and dataset_ids."),
         ({"dataset_ids": [], "before": START}, "not dataset_ids and a filter."),
+        ({"dataset_ids": Nothing(), "dataset_id": "a"}, "not dataset_id and dataset_ids."),
     ],
 )
 def test_not_one_way(values: dict[str, Any], says: str) -> None:
@@ -73,6 +87,7 @@ def test_what_is_not_known_yet_may_turn_out_not_to_be_set() -> None:
     [
         ({"dataset_id": " "}, "dataset_id is empty"),
         ({"dataset_id": 7}, "dataset_id must be a text"),
+        ({"dataset_id": Nothing()}, "dataset_id must be a text, not Nothing"),
         ({"dataset_id": "None"}, "dataset_id 'None' cannot be the id"),
         ({"dataset_ids": "a"}, "dataset_ids must be a list of ids, not 'a'"),
         ({"dataset_ids": {"a": 1}}, "dataset_ids must be a list of ids"),

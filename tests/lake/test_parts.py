@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from airflow_provider_cohere_datasets.core.urls import QUERY, without_queries
 from tests.lake.conftest import decode
 
 SIGNED = "https://storage.example.com/org/user/000.avro?X-Goog-Expires=43200&X-Goog-Signature=ab%3Fcd?ef\n#gh"
@@ -64,3 +69,13 @@ def test_signatures_in_errors_and_warnings_are_stripped_too(option: Any) -> None
     short = url if option == "keep" else url.partition("?")[0]
     error = f"cannot read {short}" + ("." if option == "keep" else "")
     assert found == [error, None, None, [f"<{short}> is odd?", "plain"], [], None]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["://", "?", "a", "&", '"', "'", "<", ">", " ", *map(chr, range(8, 33)), "\x85", "\xa0", "ü"])
+    )
+)
+def test_arrow_finds_the_same_queries(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert pc.replace_substring_regex(pa.array([text]), QUERY, r"\1").to_pylist() == [without_queries(text)]

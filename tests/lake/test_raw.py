@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -70,6 +71,13 @@ def test_signatures_do_not_land_by_the_raw_text(url_key: str) -> None:
     assert dropped["dataset_parts"][0].keys() == {"samples"}
     assert SECRET not in json.dumps(dropped)
     assert json.loads(raws(body, part_urls="keep")[0]) == ROW
+
+
+def test_a_long_text_of_a_new_field_takes_as_long_as_it_is() -> None:
+    long = "a://" * 250_000
+    started = time.process_time()
+    assert json.loads(raws(json.dumps({"datasets": [{"id": "a", "new": long}]}))[0])["new"] == long
+    assert time.process_time() - started < 5
 
 
 def test_samples_are_emptied_in_the_raw_text_too() -> None:

@@ -416,6 +416,24 @@ def test_templates_are_used(server: AdversarialServer, ids: list[str]) -> None:
     assert server.count("DELETE") == 0
 
 
+class Nothing(list[str]):
+    """The results of a task that was mapped over nothing, as a template gets them: they equal an empty text."""
+
+    def __eq__(self, other: object) -> bool:
+        return other in ("", [])
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_no_results_of_a_mapped_task_are_none_to_delete(server: AdversarialServer) -> None:
+    assert delete(dataset_ids=Nothing()) == done()
+    with pytest.raises(CohereInputError, match=r"not dataset_ids and a filter\.$"):
+        delete(dataset_ids=Nothing(), dataset_type="embed-input")
+    with pytest.raises(CohereInputError, match="dataset_id must be a text"):
+        delete(dataset_id=Nothing())
+    assert server.requests == []
+
+
 @pytest.mark.filterwarnings("default")
 @pytest.mark.filterwarnings("error:::airflow_provider_cohere_datasets")
 def test_ids_of_other_tasks_and_mapped_tasks(server: AdversarialServer, ids: list[str]) -> None:

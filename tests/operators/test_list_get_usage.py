@@ -165,6 +165,16 @@ def test_get_returns_samples_and_urls_if_asked(server: AdversarialServer) -> Non
     assert "samples" not in shown
 
 
+def test_get_tells_errors_and_warnings_without_signatures(server: AdversarialServer) -> None:
+    signed = "see https://storage.invalid/a?X-Signature=leak"
+    row = make_dataset(1, validation_status="failed", validation_error=signed, validation_warnings=[signed, "odd?"])
+    server.reset([row])
+    result, short = got(row["id"]), "see https://storage.invalid/a"
+    assert (result["validation_error"], result["validation_warnings"]) == (short, [short, "odd?"])
+    asked = got(row["id"], include_urls=True)
+    assert (asked["validation_error"], asked["validation_warnings"]) == (signed, [signed, "odd?"])
+
+
 def test_get_returns_few_samples_and_cuts_them(server: AdversarialServer) -> None:
     part = {"id": "p", "samples": ["x" * 100_000, *["y"] * 50_000], "num_samples": 3}
     row = make_dataset(1, dataset_parts=[part])

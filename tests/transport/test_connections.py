@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import requests.adapters
 
 from airflow_provider_cohere_datasets.core.errors import CohereTransportError
-from tests.adversary import AdversarialServer, Answer, Close, Reset, StaleKeepAlive, Through
+from tests.adversary import AdversarialServer, Answer, Close, DripBody, Reset, StaleKeepAlive, Through
 from tests.transport.conftest import ID, ONE, ROWS, Connect
 from tests.transport.harness import KEY, Client
 
@@ -114,3 +119,30 @@ def test_a_proxy_that_is_not_there(connect: Connect, monkeypatch: pytest.MonkeyP
         connect("http://nowhere.invalid").get(ID)
     assert "secret" not in str(got.value)
     assert str(free_port) not in str(got.value)
+
+
+@pytest.fixture
+def _socks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for PySocks, whose proxy at socks.invalid reaches everything."""
+
+    def create_connection(address: tuple[str, int], *, proxy_addr: str, timeout: float, **_: Any) -> socket.socket:
+        assert proxy_addr == "socks.invalid"
+        return socket.create_connection(address, timeout)
+
+    names = {"ProxyError": OSError, "PROXY_TYPE_SOCKS4": 1, "PROXY_TYPE_SOCKS5": 2}
+    monkeypatch.setitem(sys.modules, "socks", SimpleNamespace(create_connection=create_connection, **names))
+    monkeypatch.delitem(sys.modules, "urllib3.contrib.socks", raising=False)
+    manager = importlib.import_module("urllib3.contrib.socks").SOCKSProxyManager
+    monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", manager)
+    monkeypatch.setenv("all_proxy", "socks5h://socks.invalid:1080")
+
+
+@pytest.mark.usefixtures("_socks")
+def test_a_socks_proxy(server: AdversarialServer, connector: Callable[..., Client]) -> None:
+    client = connector("blocking")
+    for _ in range(3):
+        assert client.get(ID).id == ID
+    assert len({request.connection for request in server.requests}) == 1
+    server.script("GET", ONE, [DripBody()])
+    with pytest.raises(CohereTransportError, match=r"no complete answer within 0\.5 s"):
+        connector("blocking", max_tries=1, total_timeout=0.5).get(ID)

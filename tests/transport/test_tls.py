@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_cohere_datasets.core.errors import CohereTransportError
+from airflow_provider_cohere_datasets.core.account import Account
+from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTransportError
+from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
+from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
+from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 from tests.adversary import AdversarialServer, DripBody, DripHeaders, Fault, Hang
 from tests.transport.conftest import ID, ONE, ROWS, Connect
+from tests.transport.harness import KEY
 from tests.transport.tls import TlsFront, make_certificate
+
+#: The variables that name certificates; the first that is set wins.
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +38,7 @@ def front(server: AdversarialServer, certificate: Path) -> Iterator[TlsFront]:
 
 @pytest.fixture
 def _trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
-        monkeypatch.setenv(variable, str(certificate))
+    monkeypatch.setenv(BUNDLES[0], str(certificate))
 
 
 @pytest.mark.usefixtures("_trusted")
@@ -61,6 +70,58 @@ def test_a_certificate_that_is_not_trusted(server: AdversarialServer, connect: C
     assert server.count() == 0, "the key is not shown to a server that cannot prove who it is"
 
 
+@pytest.mark.parametrize("position", range(4))
+def test_both_trust_what_the_same_variable_names(
+    connect: Connect, front: TlsFront, certificate: Path, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    for name in BUNDLES[:position]:
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv(BUNDLES[position], str(certificate))
+    for name in BUNDLES[position + 1 :]:
+        monkeypatch.setenv(name, "/nowhere")
+    assert connect(front.url).get(ID).id == ID
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_directory_takes_the_place_of_the_usual_certificates(
+    connect: Connect, front: TlsFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in BUNDLES:
+        monkeypatch.setenv(each, str(tmp_path) if each == name else "")
+    with pytest.raises(CohereTransportError, match="the TLS connection could not be made"):
+        connect(front.url).get(ID)
+
+
+@pytest.mark.parametrize("transport", [BlockingTransport, NonblockingTransport])
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_bundle_that_is_not_there(
+    transport: Callable[[Account], object], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for each in BUNDLES:
+        monkeypatch.setenv(each, "/nowhere.pem" if each == name else "")
+    with pytest.raises(CohereInputError, match=rf"^The CA bundle '/nowhere\.pem' of {name} .*cannot be read\.$"):
+        transport(Account("https://127.0.0.1:1", KEY))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("REQUESTS_CA_BUNDLE", __file__, r"certificates of the CA bundle '.*test_tls\.py' cannot be read: .*no cert"),
+        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:1", "SOCKS proxy, for which the triggerer needs .*socksio"),
+        ("HTTPS_PROXY", "ftp://user:secret@127.0.0.1:1", "A proxy .* has a URL that is none, or of a kind"),
+        ("HTTPS_PROXY", "http://user:secret@127.0.0.1:port", "A proxy .* has a URL that is none, or of a kind"),
+    ],
+)
+def test_an_environment_that_httpx_cannot_use(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(CohereInputError, match=says) as got:
+        NonblockingTransport(Account("https://127.0.0.1:1", KEY))
+    assert "secret" not in str(got.value)
+
+
 @pytest.fixture
 def silent_url() -> Iterator[str]:
     """A server that takes connections and then says nothing."""
@@ -79,3 +140,12 @@ def test_a_handshake_ends_with_the_request(connect: Connect, silent_url: str) ->
         connect(silent_url, max_tries=1, total_timeout=0.2).get(ID)
     # httpcore forgets to close a socket whose handshake is cancelled; only the garbage collector does.
     gc.collect()
+
+
+def test_several_directories_are_left_to_openssl(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in BUNDLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert ca_bundle() == str(tmp_path)
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path}{os.pathsep}{tmp_path / 'other'}")
+    assert ca_bundle() is None
