@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.urls import without_queries
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.lineage.datasets import read
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
@@ -81,8 +82,6 @@ def _shareable(value: Any, hidden: tuple[str, ...]) -> Any:
 
 
 def _without_queries(value: str | list[str]) -> str | list[str]:
-    from airflow_provider_cohere_datasets.core.urls import without_queries
-
     return without_queries(value) if isinstance(value, str) else [without_queries(text) for text in value]
 
 

@@ -45,7 +45,7 @@ HEAVY = {
 #: All of our modules that a DAG file with each operator and the sensor loads, by room. Each costs time at every parse.
 PARSED = {
     "assets": ["datasets", "events"],
-    "core": ["errors", "filters", "gating", "limits", "poll_policy", "selection"],
+    "core": ["errors", "filters", "gating", "limits", "poll_policy", "selection", "urls"],
     "hooks": ["configuration", "datasets", "errors", "retries"],
     "lake": ["options"],
     "lineage": ["datasets"],
