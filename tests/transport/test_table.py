@@ -37,7 +37,8 @@ from tests.transport.harness import DRIVERS, Client
 
 #: Requests made for one call at the most.
 TRIES = 3
-DEADLINE = {"total_timeout": 0.2}
+#: Long enough for a busy machine to make the connection.
+DEADLINE = {"total_timeout": 0.6}
 AUTH, PERMISSION, INVALID = "CohereAuthenticationError", "CoherePermissionError", "CohereInvalidRequestError"
 SERVER, RATE, QUOTA = "CohereServerError", "CohereRateLimitError", "CohereQuotaError"
 UNEXPECTED, TRANSPORT = "CohereUnexpectedAnswerError", "CohereTransportError"
@@ -139,7 +140,7 @@ CREATING = [
     lost("broken JSON", adversary.broken_json(CREATED)),
     lost("200 with HTML", adversary.html()),
     lost("200 without an id", Answer(json={})),
-    lost("server hangs", Hang(), upload_timeout=0.2, **DEADLINE),
+    lost("server hangs", Hang(), upload_timeout=0.6, **DEADLINE),
     transient("429 per minute", adversary.per_minute(), RATE),
     permanent("429 per month", adversary.per_month(), QUOTA),
     permanent("400", error(400), INVALID),
