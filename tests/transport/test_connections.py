@@ -14,6 +14,7 @@ import requests.adapters
 
 from airflow_provider_cohere_datasets.core.errors import CohereTransportError
 from tests.adversary import AdversarialServer, Answer, Close, DripBody, Reset, StaleKeepAlive, Through
+from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, ROWS, Connect
 from tests.transport.harness import KEY, Client
 
@@ -137,6 +138,7 @@ def _socks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "socks5h://socks.invalid:1080")
 
 
+@real_time
 @pytest.mark.usefixtures("_socks")
 def test_a_socks_proxy(server: AdversarialServer, connector: Callable[..., Client]) -> None:
     client = connector("blocking")

@@ -11,8 +11,11 @@ import pytest
 from airflow_provider_cohere_datasets.core.account import Account
 from airflow_provider_cohere_datasets.core.errors import CohereTransportError
 from tests.adversary import AdversarialServer, DripBody, DripHeaders, EndlessBody, Fault, Hang, Slow
+from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, Connect
 from tests.transport.harness import DRIVERS, Client
+
+pytestmark = real_time
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereTransportError
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 from tests.adversary import AdversarialServer, DripBody
+from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, Connect
 from tests.transport.harness import KEY, POLICY, Client
 
@@ -91,6 +92,7 @@ def test_pages_are_handed_on_and_an_abandoned_flow_is_closed(server: Adversarial
     assert server.count() == 1
 
 
+@real_time
 def test_many_flows_share_one_event_loop(server: AdversarialServer) -> None:
     server.latency = 0.1
 
@@ -124,6 +126,7 @@ def test_a_cancelled_flow_ends_at_once(server: AdversarialServer) -> None:
     assert server.count() == 1
 
 
+@real_time
 def test_transports_of_two_threads_do_not_mix(server: AdversarialServer, connect: Connect) -> None:
     """One deadline must not cut another request off."""
     hurried, patient = connect(total_timeout=0.2, max_tries=1), connect()

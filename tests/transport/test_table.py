@@ -32,6 +32,7 @@ from tests.adversary import (
     error,
     make_dataset,
 )
+from tests.real_time import real_time
 from tests.transport.conftest import ID, LIST, ONE
 from tests.transport.harness import DRIVERS, Client
 
@@ -172,6 +173,12 @@ class Table:
         print("\n".join(self.rows))
 
 
+def cases(table: list[Case]) -> pytest.MarkDecorator:
+    """Give the test each case of a table."""
+    marks = {case.name: [real_time] if case.policy else [] for case in table}
+    return pytest.mark.parametrize("case", [pytest.param(each, marks=marks[each.name], id=each.name) for each in table])
+
+
 @pytest.fixture(scope="module")
 def reading() -> Iterator[Table]:
     table = Table("`GET /v1/datasets/{id}`")
@@ -216,7 +223,7 @@ def measure(server: AdversarialServer, client: Client, method: str, case: Case, 
     return server.count(), outcome
 
 
-@pytest.mark.parametrize("case", READING, ids=lambda case: case.name)
+@cases(READING)
 def test_reading(server: AdversarialServer, connector: Callable[..., Client], reading: Table, case: Case) -> None:
     cells = [
         measure(server, connector(kind, max_tries=TRIES, **case.policy), "GET", case, repeat)
@@ -227,7 +234,7 @@ def test_reading(server: AdversarialServer, connector: Callable[..., Client], re
     assert cells == [case.once, case.always] * len(DRIVERS)
 
 
-@pytest.mark.parametrize("case", CREATING, ids=lambda case: case.name)
+@cases(CREATING)
 def test_creating(server: AdversarialServer, connector: Callable[..., Client], creating: Table, case: Case) -> None:
     cells = [
         measure(server, connector(kind, max_tries=TRIES, **case.policy), "POST", case, repeat)

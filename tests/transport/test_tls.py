@@ -17,6 +17,7 @@ from airflow_provider_cohere_datasets.transport.blocking import BlockingTranspor
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 from tests.adversary import AdversarialServer, DripBody, DripHeaders, Fault, Hang
+from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, ROWS, Connect
 from tests.transport.harness import KEY
 from tests.transport.tls import TlsFront, make_certificate
@@ -51,6 +52,7 @@ def test_requests_over_tls(server: AdversarialServer, connect: Connect, front: T
     assert len({request.connection for request in server.requests}) == 1
 
 
+@real_time
 @pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("fault", [Hang(), DripHeaders(), DripBody()], ids=lambda fault: type(fault).__name__)
 def test_deadlines_over_tls(server: AdversarialServer, connect: Connect, front: TlsFront, fault: Fault) -> None:

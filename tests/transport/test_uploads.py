@@ -25,6 +25,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 from tests import adversary
 from tests.adversary import AdversarialServer, AnswerEarly, BreakUpload, Close, Hang, Lost, Reset, error
+from tests.real_time import real_time
 from tests.transport.conftest import LIST, ROWS
 from tests.transport.harness import Client, Nonblocking
 
@@ -162,6 +163,7 @@ def test_an_early_refusal(server: AdversarialServer, client: Client) -> None:
     assert server.count() == 1
 
 
+@real_time
 @pytest.mark.parametrize("needs_body", [None, 0, MIB])
 def test_an_upload_has_its_own_deadline(server: AdversarialServer, connector: type[Client], needs_body: int) -> None:
     """Also where the server stops reading; then neither the time to connect nor that to answer counts."""
@@ -174,6 +176,7 @@ def test_an_upload_has_its_own_deadline(server: AdversarialServer, connector: ty
     assert server.count() == 1
 
 
+@real_time
 def test_a_server_that_stops_reading_is_silent(server: AdversarialServer, connector: type[Client]) -> None:
     client = connector("blocking", connect_timeout=0.1, read_timeout=0.4)
     server.script("POST", LIST, [Hang(0)])
