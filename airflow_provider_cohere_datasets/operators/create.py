@@ -230,7 +230,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             looked = self.hook.run(Looker().look([dataset_id], policy))[dataset_id]
             if isinstance(looked, CohereDatasetsError):
                 raise for_airflow(looked, self.conn_id)
-            if looked.status is None:
+            # A gateway in trouble may answer 404 to anything, so before a second upload the list is asked too.
+            if looked.status is None and dataset_id not in {each.id for each in self.hook.list_datasets()}:
                 self.log.warning("Dataset %s of an earlier try is gone; uploading again.", dataset_id)
                 return None
         if dataset_id is not None:

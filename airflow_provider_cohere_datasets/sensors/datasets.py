@@ -243,8 +243,7 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
             # The key may have been replaced since the wait began; if not, another request would be refused as well.
             used = self.hook.account
             del self.hook
-            now = self.hook.account
-            if (now.api_key, now.base_url) == (used.api_key, used.base_url):
+            if self.hook.account == used:
                 raise
             return self._look_once()
 

@@ -109,7 +109,7 @@ class _Line:
             except (CohereAuthenticationError, CoherePermissionError):
                 await self.close()
                 fresh = await self._connected()
-                if (fresh.account.api_key, fresh.account.base_url) == (used.account.api_key, used.account.base_url):
+                if fresh.account == used.account:
                     raise
                 return await _run(fresh, look)
         except CohereDatasetsError as error:

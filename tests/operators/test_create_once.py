@@ -322,6 +322,21 @@ def test_a_dataset_that_is_gone_is_uploaded_again(
     assert f"Dataset {first['id']} of an earlier try is gone; uploading again." in heard()
 
 
+@pytest.mark.parametrize("fault", [html(status=404), error(404)])
+def test_a_404_alone_is_no_reason_to_upload_again(server: AdversarialServer, data: Path, fault: Fault) -> None:
+    """A gateway whose backend is away may say it of any dataset."""
+    task = Task(data)
+    first = task.run()
+    server.script("GET", f"{LIST}/{first['id']}", [fault], repeat=True)
+    again = task.run()
+    assert (again["id"], again["adopted"]) == (first["id"], True)
+    assert made(server) == [first["id"]]
+    server.script("GET", LIST, [fault], repeat=True)
+    with pytest.raises(CohereDatasetNotFoundError):
+        task.run()
+    assert made(server) == [first["id"]]
+
+
 def test_an_id_that_the_server_refuses_is_not_given_up(server: AdversarialServer, data: Path) -> None:
     task = Task(data)
     first = task.run()
