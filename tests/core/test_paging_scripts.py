@@ -1,0 +1,60 @@
+"""Lists that change at one exact moment, read without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from airflow_provider_cohere_datasets.core.dataset_page import DatasetPage
+from airflow_provider_cohere_datasets.core.models import Dataset
+from tests.core.paging_tools import drive
+
+
+def page_of(ids: list[str]) -> DatasetPage:
+    return DatasetPage([Dataset(id=each) for each in ids])
+
+
+def read(answer: Callable[[int, int], DatasetPage]) -> list[str | None]:
+    return [each for page in drive(answer) for each in page.ids]
+
+
+@pytest.mark.parametrize(
+    "passes",
+    [
+        # A pass that brings nothing new proves nothing where a row stands in it twice, …
+        ["ab", "ab", "abb", "dab", "abe", "abde"],
+        # … or where the one before it had another length.
+        ["ab", "ab", "ab", "abd"],
+    ],
+)
+def test_a_quiet_pass_alone_is_no_proof(passes: list[str]) -> None:
+    """Pages of one row cannot show that the order holds still, so whole passes are made until two agree."""
+    number = -1
+
+    def answer(limit: int, offset: int) -> DatasetPage:
+        nonlocal number
+        number += offset == 0
+        rows = passes[min(number, len(passes) - 1)]
+        return page_of(list(rows[offset : offset + 1]))
+
+    got = read(answer)
+    assert len(got) == len(set(got))
+    assert set(got) == set(passes[-1])
+
+
+def test_rows_that_come_in_as_fast_as_they_are_read_are_no_server_without_offset() -> None:
+    """The second page may equal the first, because just as many rows came in at the head meanwhile."""
+    there = [f"old-{number}" for number in range(300)]
+    rows, asked = list(there), 0
+
+    def answer(limit: int, offset: int) -> DatasetPage:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            rows[:0] = [f"new-{number}" for number in range(offset)]
+        return page_of(rows[offset : offset + limit])
+
+    got = read(answer)
+    assert len(got) == len(set(got))
+    assert set(there) <= set(got)
