@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_cohere_datasets.core.dataset_page import DatasetPage
 from airflow_provider_cohere_datasets.core.models import Dataset
+from airflow_provider_cohere_datasets.core.paging import ListReport
 from tests.core.paging_tools import drive
 
 
@@ -15,8 +16,18 @@ def page_of(ids: list[str]) -> DatasetPage:
     return DatasetPage([Dataset(id=each) for each in ids])
 
 
+def read_with_report(answer: Callable[[int, int], DatasetPage]) -> tuple[list[str | None], ListReport]:
+    pages, ids = drive(answer), []
+    while True:
+        try:
+            ids += next(pages).ids
+        except StopIteration as stop:
+            return ids, stop.value
+
+
 def read(answer: Callable[[int, int], DatasetPage]) -> list[str | None]:
-    return [each for page in drive(answer) for each in page.ids]
+    ids, _ = read_with_report(answer)
+    return ids
 
 
 @pytest.mark.parametrize(
@@ -58,3 +69,20 @@ def test_rows_that_come_in_as_fast_as_they_are_read_are_no_server_without_offset
     got = read(answer)
     assert len(got) == len(set(got))
     assert set(there) <= set(got)
+
+
+@pytest.mark.parametrize(("rows", "passes"), [(50, 3), (1000, 2)])
+def test_a_list_in_another_order_is_read_again(rows: int, passes: int) -> None:
+    """A short one twice more, to see whether its order holds still; one that did not change is not complained of."""
+    there = [Dataset.model_validate({"id": f"{n}", "created_at": f"2026-01-{1 + n * 7 % 28:02d}"}) for n in range(rows)]
+    begins = 0
+
+    def answer(limit: int, offset: int) -> DatasetPage:
+        nonlocal begins
+        begins += offset == 0
+        return DatasetPage(there[offset : offset + min(limit, 10)])
+
+    got, report = read_with_report(answer)
+    assert got == [each.id for each in there]
+    assert begins == passes
+    assert (report.complete, report.notes) == (True, [])
