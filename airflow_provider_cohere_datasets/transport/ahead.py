@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from airflow_provider_cohere_datasets.core.calls import Reply
@@ -17,7 +19,9 @@ _MOST = 2
 
 
 class Ahead:
-    """Sends what a flow will probably ask for next, each request in a thread of its own.
+    """Sends what a flow will probably ask for next, in threads of its own.
+
+    The threads stay until :meth:`close`: allocators keep memory for each thread, and for new ones more and more.
 
     :param send: sends a call; must be usable from several threads at once.
     :param prepare: called with each answer that came ahead, in the request's thread.
@@ -29,6 +33,8 @@ class Ahead:
         self._send = send
         self._prepare = prepare
         self._flights: list[_Flight] = []
+        self._waiting: SimpleQueue[_Flight | None] = SimpleQueue()
+        self._threads = 0
 
     def send(self, call: Call) -> Reply | TransportFailure:
         """Return the outcome of a call, which may have been sent already, and send those that it announces.
@@ -36,33 +42,51 @@ class Ahead:
         An answer that is not asked for after all is thrown away.
         """
         wanted = next((flight for flight in self._flights if flight.call == call), None)
-        self._flights = [f for f in self._flights if f is not wanted and (f.is_alive() or f.call in call.ahead)]
+        self._flights = [f for f in self._flights if f is not wanted and (not f.ended.is_set() or f.call in call.ahead)]
         for ahead in call.ahead:
             if len(self._flights) < _MOST and all(flight.call != ahead for flight in self._flights):
-                self._flights.append(_Flight(ahead, self._send, self._prepare))
-                self._flights[-1].start()
+                self._flights.append(_Flight(ahead))
+                self._start(self._flights[-1])
         if wanted is not None:
-            wanted.join()
+            wanted.ended.wait()
             if wanted.outcome is not None:
                 return wanted.outcome
         return self._send(call)
 
+    def close(self) -> None:
+        """Let the threads end; waits for none, because nobody wants the answers that are still to come."""
+        for _ in range(self._threads):
+            self._waiting.put(None)
 
-class _Flight(threading.Thread):
+    def _start(self, flight: _Flight) -> None:
+        if self._threads < _MOST:
+            self._threads += 1
+            # A daemon, so that a task that ends does not wait either.
+            threading.Thread(target=self._work, name="pages-ahead", daemon=True).start()
+        self._waiting.put(flight)
+
+    def _work(self) -> None:
+        # Nothing of a flight is held here while the next one is waited for: pages are large.
+        while self._fly(self._waiting.get()):
+            pass
+
+    def _fly(self, flight: _Flight | None) -> bool:
+        if flight is None:
+            return False
+        # Whoever asks for what fails here does it again, and meets the error where it can be handled.
+        with contextlib.suppress(Exception):
+            outcome = self._send(flight.call)
+            if self._prepare is not None and isinstance(outcome, Reply):
+                self._prepare(outcome)
+            flight.outcome = outcome
+        flight.ended.set()
+        return True
+
+
+class _Flight:
     """One request under way."""
 
-    def __init__(
-        self, call: Call, send: Callable[[Call], Reply | TransportFailure], prepare: Callable[[Reply], None] | None
-    ) -> None:
-        # A daemon, so that a task that ends does not wait for an answer that nobody wants.
-        super().__init__(name="page-ahead", daemon=True)
+    def __init__(self, call: Call) -> None:
         self.call = call
-        self._send = send
-        self._prepare = prepare
+        self.ended = threading.Event()
         self.outcome: Reply | TransportFailure | None = None
-
-    def run(self) -> None:
-        outcome = self._send(self.call)
-        if self._prepare is not None and isinstance(outcome, Reply):
-            self._prepare(outcome)
-        self.outcome = outcome

@@ -98,7 +98,7 @@ class BlockingTransport:
         """
         outcome: Outcome = None
         ahead = Ahead(self.send, prepare)
-        with contextlib.closing(flow):
+        with contextlib.closing(flow), contextlib.closing(ahead):
             while True:
                 try:
                     step = flow.send(outcome)

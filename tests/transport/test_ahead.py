@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -95,27 +98,34 @@ def reply_to(each: Call) -> Reply:
     return Reply(each.target, 200)
 
 
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "pages-ahead"]
+
+
 def test_wrong_guess_is_thrown_away() -> None:
-    ahead = Ahead(reply_to)
-    ahead.send(call(0, call(1)))
-    assert ahead.send(call(5)) == reply_to(call(5))
-    assert ahead.send(call(1)) == reply_to(call(1))
+    with contextlib.closing(Ahead(reply_to)) as ahead:
+        ahead.send(call(0, call(1)))
+        assert ahead.send(call(5)) == reply_to(call(5))
+        assert ahead.send(call(1)) == reply_to(call(1))
 
 
 def test_guesses_that_nobody_wants_do_not_pile_up() -> None:
     hold, sent = threading.Event(), []
 
     def send(each: Call) -> Reply | TransportFailure:
-        sent.append(each)
         if threading.current_thread() is not threading.main_thread():
             hold.wait(10)
+        sent.append(each)
         return reply_to(each)
 
-    ahead = Ahead(send)
-    for number in range(0, 20, 2):
-        ahead.send(call(number, call(number + 1)))
+    with contextlib.closing(Ahead(send)) as ahead:
+        for number in range(0, 20, 2):
+            ahead.send(call(number, call(number + 1)))
+        mine = threads()
+        hold.set()
+    for thread in mine:
+        thread.join(10)
     assert len(sent) == 10 + 2
-    hold.set()
 
 
 def test_answers_that_came_ahead_are_prepared(lister: Lister) -> None:
@@ -128,13 +138,63 @@ def test_answers_that_came_ahead_are_prepared(lister: Lister) -> None:
     assert {reply.status for reply in prepared} == {200}
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_breaks_costs_nothing_but_itself() -> None:
+def test_what_breaks_in_a_thread_is_done_again_by_whoever_asks_for_it() -> None:
     def send(each: Call) -> Reply:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("broken")
         return reply_to(each)
 
+    with contextlib.closing(Ahead(send)) as ahead:
+        for number in range(10):
+            assert ahead.send(call(number, call(number + 1))) == reply_to(call(number))
+
+
+def test_two_threads_do_it_all_and_end_with_the_reading(lister: Lister) -> None:
+    used: set[int] = set()
+    lister.server.reset(ROWS, Listing(cap=100))
+    stream = lister.transport.stream(
+        list_pages(read_page, filters=ListFilters(), policy=POLICY), lambda _: used.add(threading.get_ident())
+    )
+    for _ in range(12):
+        next(stream)
+    mine = threads()
+    assert len(used) == len(mine) == 2
+    stream.close()
+    for thread in mine:
+        thread.join(10)
+    assert not threads()
+
+
+def test_end_does_not_wait_for_an_answer_that_nobody_wants() -> None:
+    hold = threading.Event()
+
+    def send(each: Call) -> Reply:
+        if threading.current_thread() is not threading.main_thread():
+            hold.wait(10)
+        return reply_to(each)
+
     ahead = Ahead(send)
     ahead.send(call(0, call(1)))
-    assert ahead.send(call(1)) == reply_to(call(1))
+    ahead.close()
+    assert all(thread.daemon for thread in threads())
+    hold.set()
+
+
+def test_threads_hold_no_answer_while_they_wait() -> None:
+    held: list[weakref.ref[Reply]] = []
+
+    class Weak(Reply):
+        """A reply that can be watched."""
+
+    with contextlib.closing(
+        Ahead(lambda each: Weak(each.target, 200), lambda it: held.append(weakref.ref(it)))
+    ) as ahead:
+        for number in range(4):
+            ahead.send(call(number, *([call(number + 1)] if number < 3 else [])))
+        assert len(held) == 3
+        for _ in range(500):  # Until the last thread is back where it waits.
+            gc.collect()
+            if not any(reply() for reply in held):
+                break
+            time.sleep(0.01)
+        assert not any(reply() for reply in held)
