@@ -240,6 +240,7 @@ def test_a_time_that_is_none_counts_as_none() -> None:
 
 def test_of_several_the_size_decides() -> None:
     assert found(World().row("a", size=4).row("b", size=3).row("c")) == "b"
+    assert found(World().row("a", size=4).row("b", size=3)) == "b"
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (3, 3), (4, 5)])

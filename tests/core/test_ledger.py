@@ -31,6 +31,7 @@ def test_new_ledger_knows_nobody() -> None:
 
 def test_looking_changes_nothing() -> None:
     ledger = ledger_of("a")
+    assert ledger.is_last("a")
     assert ledger.look(["a", "b"]) == ledger.look(["a", "b"]) == Sighting([1], 1, True)
     assert len(ledger) == 1
 
@@ -65,6 +66,8 @@ def test_rows_that_came_in_between_have_no_place() -> None:
     assert ledger.is_last("d")
     assert not ledger.is_last("y")
     assert ledger.look(["y", "x", "c"]) == Sighting([], 3, True), "they may stand in any order"
+    enter(ledger, "b", "w")
+    assert (ledger.ranked, ledger.is_last("d")) == (4, True), "behind the page's last row, but not behind the list's"
     enter(ledger, "z", "d", "e")
     assert ledger.is_last("e")
     assert ledger.ranked == 5, "only what stands behind the last row has a place"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -71,12 +72,21 @@ def test_integers(value: object, number: int) -> None:
     assert part(num_rows=value)[0].num_rows == number
 
 
-@pytest.mark.parametrize("value", [1.1, "1.1", "many", "", True, 2**63, str(-(2**63) - 1), 1e300, [], {}, float("inf")])
-def test_what_is_no_integer_is_noted(value: object) -> None:
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (1.1, "has a fraction"),
+        *((value, "does not fit into 64 bits") for value in (2**63, str(-(2**63) - 1), 1e300)),
+        (True, "is not a number"),
+        *((value, "") for value in ("1.1", "many", "", [], {}, float("inf"))),
+    ],
+)
+def test_what_is_no_integer_is_noted(value: object, problem: str) -> None:
     got, problems = part(num_rows=value, size_bytes=5)
     assert (got.num_rows, got.size_bytes) == (None, 5)
     assert len(problems) == 1
     assert problems[0].startswith("DatasetPart.num_rows: ")
+    assert problem in problems[0]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +99,17 @@ def test_what_is_no_integer_is_noted(value: object) -> None:
         (datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)),
     ],
 )
-def test_times(value: object, moment: datetime) -> None:
-    dataset, problems = read(created_at=value)
+def test_times(value: object, moment: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        dataset, problems = read(created_at=value)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
     assert (dataset.created_at, problems) == (moment, [])
+    assert dataset.created_at is not None
+    assert dataset.created_at.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -102,6 +120,7 @@ def test_what_is_no_time_is_noted(value: object) -> None:
     assert (dataset.created_at, dataset.name) == (None, "kept")
     assert len(problems) == 1
     assert problems[0].startswith("Dataset.created_at: ")
+    assert ("is not a time" in problems[0]) is isinstance(value, int)
 
 
 def test_bad_values_cost_only_themselves() -> None:

@@ -61,6 +61,29 @@ def test_every_status_has_a_meaning(skipped_as: Any) -> None:
     assert all(error.permanent and error.dataset_id == "a" for error in errors.values() if error)
 
 
+def test_errors_say_what_to_do() -> None:
+    failed, skipped, gone = (
+        str(failure_of(Observation("a", status, reason=reason), Goal()))
+        for status, reason in (("failed", "line 3"), ("skipped", None), (None, None))
+    )
+    assert failed == "Dataset 'a' failed its validation: line 3."
+    assert str(failure_of(Observation("a", "failed"), Goal())).endswith(": no reason given.")
+    assert "skipped_as='success' accepts that" in skipped
+    assert "does not exist, or not any more" in gone
+    assert getattr(failure_of(Observation("a", None), Goal()), "status", 0) == 404
+
+
+def test_skipped_may_be_as_good_as_validated() -> None:
+    waiting = Watch(["a", "b"], Goal(skipped_as="success"), max_failures=2)
+    assert waiting.see(seen(a="skipped")) is None
+    after = Watch(["a", "b"], Goal(skipped_as="success"), max_failures=2)
+    after.recall(waiting.memory())
+    assert after.open_ids == ["b"]
+    over = after.see(seen(b="validated"))
+    assert over is not None
+    assert over.outcome == "ready"
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -79,8 +102,23 @@ def test_every_status_has_a_meaning(skipped_as: Any) -> None:
     ],
 )
 def test_policies_that_cannot_be(options: dict[str, Any]) -> None:
-    with pytest.raises(CohereInputError):
+    with pytest.raises(
+        CohereInputError, match=rf"\b{next(iter(options))} must be .*, not {next(iter(options.values()))!r}"
+    ):
         PollPolicy(**options)
+
+
+def test_policies_at_their_limits() -> None:
+    policy = PollPolicy(interval=1e9, max_interval=0, jitter=1, max_failures=0)
+    assert (policy.interval, policy.max_interval, policy.jitter, policy.max_failures) == (1e9, 0, 1, 0)
+    usual = PollPolicy()
+    assert (usual.interval, usual.exponential, usual.max_interval, usual.jitter, usual.max_failures) == (
+        30.0,
+        False,
+        None,
+        0.1,
+        5,
+    )
 
 
 def looks(policy: PollPolicy, count: int, uniform: Any) -> list[float]:
@@ -127,7 +165,7 @@ def test_ids(one: Any, several: Any, expected: list[str]) -> None:
     [(None, None), ("", None), (None, []), (None, "ab"), (None, {"a"}), (None, [1]), (None, ["a", " "])],
 )
 def test_ids_that_cannot_be(one: Any, several: Any) -> None:
-    with pytest.raises(CohereInputError):
+    with pytest.raises(CohereInputError, match="^dataset_id " if several is None else "^dataset_ids "):
         waited_for(one, several)
 
 
@@ -175,7 +213,12 @@ def test_fail_fast_or_collect() -> None:
     assert "15 of 15" in message
     assert "'d09'" in message
     assert "'d10'" not in message
-    assert "5 more" in message
+    assert message.endswith(". And 5 more.")
+    over = watch(*ids[:10], fail_fast=False).see(seen(**dict.fromkeys(ids[:10], "failed")))
+    assert over is not None
+    assert over.outcome == "error"
+    assert over.error is not None
+    assert "more" not in str(over.error["message"])
 
 
 def test_failed_looks() -> None:
@@ -185,13 +228,15 @@ def test_failed_looks() -> None:
     assert waiting.pause == 7
     assert waiting.fail(CohereServerError("no")) is None
     assert waiting.pause == 0
+    waiting.pause = 7
     assert waiting.see(seen(a="queued")) is None
-    assert waiting.failures == 0
+    assert (waiting.failures, waiting.pause) == (0, 0)
     endings = [waiting.fail(CohereServerError("no")) for _ in range(3)]
     assert endings[:2] == [None, None]
     assert endings[2] is not None
     assert endings[2].outcome == "error"
     assert len(warned) == 4
+    assert warned[0] == "Look number 1 in a row failed: no"
     assert watch().fail(CohereAuthenticationError("no")) is not None
     patient = watch(max_failures=None)
     assert all(patient.fail(CohereServerError("no")) is None for _ in range(100))
@@ -220,6 +265,7 @@ def test_the_last_status_in_words() -> None:
     assert (over.outcome, over.error) == ("timeout", None)
     many = [f"d{n}" for n in range(12)]
     assert watch(*many).last_seen().endswith("d9 was not seen and 2 more.")
+    assert watch(*many[:10]).last_seen().endswith("d9 was not seen.")
 
 
 def test_a_memory_goes_on_where_it_was() -> None:
@@ -259,6 +305,14 @@ def test_a_memory_of_something_else(memory: Any) -> None:
     assert over.outcome == "ready"
 
 
+_READY: dict[str, Any] = WaitEvent("ready", (Observation("a", "validated"),)).to_json()
+
+
+def test_an_event_needs_no_more_than_id_and_status() -> None:
+    event = WaitEvent.from_json({**_READY, "observations": [{"id": "a", "status": "validated"}]})
+    assert event.observations == (Observation("a", "validated"),)
+
+
 def test_events_keep_everything() -> None:
     rows = (Observation("a", "failed", 1, 2, 3, "why", "name", "embed-input"), Observation("b", None))
     for event in (
@@ -269,9 +323,28 @@ def test_events_keep_everything() -> None:
         assert WaitEvent.from_json(json.loads(json.dumps(event.to_json()))) == event
 
 
-@pytest.mark.parametrize("payload", [None, "ready", 1, [], {}, {"version": "1"}, {"version": 2, "outcome": "ready"}])
-def test_an_event_that_is_none(payload: object) -> None:
-    with pytest.raises(CohereEventError) as caught:
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        *((each, "is not known") for each in (None, "ready", 1, [])),
+        ({}, "has version None, this worker knows"),
+        (
+            {"version": "1"},
+            "has version '1', this worker knows .*: the triggerer and the worker run different versions",
+        ),
+        ({**_READY, "version": 2}, "has version 2,"),
+        ({**_READY, "outcome": "done"}, "is not known"),
+        ({**_READY, "outcome": 1}, "is not known"),
+        ({**_READY, "outcome": ["ready"]}, "is not known"),
+        ({**_READY, "observations": None}, "is not known"),
+        ({**_READY, "observations": []}, "is not known"),
+        ({**_READY, "observations": [{"id": "a", "status": "failed"}]}, "is not known"),
+        ({**_READY, "error": {}}, "is not known"),
+        ({**_READY, "outcome": "error"}, "is not known"),
+    ],
+)
+def test_an_event_that_is_none(payload: object, words: str) -> None:
+    with pytest.raises(CohereEventError, match=words) as caught:
         WaitEvent.from_json(payload)
     assert isinstance(caught.value, CohereDatasetsError)
     assert caught.value.permanent
