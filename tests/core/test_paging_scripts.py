@@ -86,3 +86,39 @@ def test_a_list_in_another_order_is_read_again(rows: int, passes: int) -> None:
     assert got == [each.id for each in there]
     assert begins == passes
     assert (report.complete, report.notes) == (True, [])
+
+
+@pytest.mark.parametrize("looks", range(1, 5))
+def test_a_server_of_short_pages_may_seem_to_end_more_than_once(looks: int) -> None:
+    """It returned a short page with rows behind it, so two signs of the end are no end."""
+    rows, answers, ends = [f"{number}" for number in range(600)], 0, 0
+
+    def answer(limit: int, offset: int) -> DatasetPage:
+        nonlocal answers, ends
+        answers += 1
+        seen = rows
+        if offset + limit > 300 and ends < looks:
+            ends += 1
+            seen = rows[:300]
+        return page_of(seen[offset : offset + (50 if answers == 1 else limit)])
+
+    assert read(answer) == rows
+
+
+def test_a_list_in_another_order_that_changes_meanwhile_is_complained_of() -> None:
+    there = [Dataset.model_validate({"id": f"{n}", "created_at": f"2026-01-{1 + n * 7 % 28:02d}"}) for n in range(1000)]
+    late = Dataset(id="late")
+    begins = 0
+
+    def answer(limit: int, offset: int) -> DatasetPage:
+        nonlocal begins
+        begins += offset == 0
+        rows = [*there, late] if begins > 1 else there
+        return DatasetPage(rows[offset : offset + min(limit, 10)])
+
+    got, report = read_with_report(answer)
+    assert got == [*(each.id for each in there), "late"]
+    assert report.complete
+    assert len(report.notes) == 1
+    assert report.notes[0].startswith("The list is not in the order of creation and changed while it was read twice; ")
+    assert report.notes[0].endswith(" a dataset that changed its place both times may be missing.")
