@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUnexpectedAnswerError
 from airflow_provider_cohere_datasets.core.selection import checked_id
+from airflow_provider_cohere_datasets.core.untrusted import is_doubtful, printable, storable, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,12 +170,16 @@ def unexpected(call: Call, reply: Reply, what: str) -> CohereUnexpectedAnswerErr
 def read_object(call: Call, reply: Reply) -> dict[str, Any]:
     """Read a JSON object, whatever the content type says; a byte order mark is tolerated.
 
+    What Airflow could not store is replaced, see :func:`~.untrusted.storable`.
+
     :raises CohereUnexpectedAnswerError: if it is something else.
     """
     try:
         value = json.loads(reply.body.decode("utf-8-sig"))
+        if is_doubtful(reply.body):
+            value = storable(value)
     except (ValueError, RecursionError):
-        kind = reply.headers.get("content-type", "").partition(";")[0].strip()[:60] or "no content type"
+        kind = printable(reply.headers.get("content-type", "").partition(";")[0]).strip()[:60] or "no content type"
         what = f"{len(reply.body)} bytes that are not JSON ({kind})" if reply.body else "an empty body"
         raise unexpected(call, reply, what) from None
     if not isinstance(value, dict):
@@ -215,7 +220,10 @@ def read_usage(call: Call, reply: Reply) -> int:
     """Read the answer to :func:`get_usage`, in bytes; zero is left out by the server."""
     value = read_result(call, reply, "organization_usage")
     try:
-        return int(value or 0)
+        usage = int(value or 0)
+        if usage != total([usage]):
+            raise OverflowError
+        return usage
     except (TypeError, ValueError, OverflowError):
         raise unexpected(call, reply, "a usage that is not a number") from None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.core.selection import is_listed
+from airflow_provider_cohere_datasets.core.untrusted import printable
 from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _types(value: Any) -> tuple[str, ...] | None:
 
 def _short(text: str, most: int) -> str:
     """Return a text on one line, cut."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= most else f"{line[:most]}…"
 
 

@@ -15,11 +15,13 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereListingError,
     CoherePermissionError,
     CohereServerError,
+    CohereTransportError,
     CohereUnexpectedAnswerError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.core.untrusted import printable, storable, total
 from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
@@ -73,27 +75,23 @@ class Observation:
 
         The models would do as well but take several times longer, and the event loop of a triggerer is shared.
         """
-        status = _text(str(dataset.get("validation_status") or "unknown"))
+        status = printable(str(dataset.get("validation_status") or "unknown")[:_MAX_TEXT])
         warnings = [w for w in _list(dataset.get("validation_warnings")) if isinstance(w, str)]
-        num_rows = size_bytes = 0
-        for part in _list(dataset.get("dataset_parts")):
-            if isinstance(part, dict):
-                num_rows += _whole(part.get("num_rows"))
-                size_bytes += _whole(part.get("size_bytes"))
+        parts = [part for part in _list(dataset.get("dataset_parts")) if isinstance(part, dict)]
         reason = None
         if status == "failed":
             error = dataset.get("validation_error")
             reason = error.strip() if isinstance(error, str) and error.strip() else "no reason given"
             if warnings:
                 reason = f"{reason} (warnings: {'; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS])})"
-            reason = without_queries(reason)
+            reason = printable(without_queries(reason))
             if len(reason) > _MAX_TEXT:
                 reason = f"{reason[:_MAX_TEXT]}…"
         return cls(
-            str(dataset["id"]),
+            storable(str(dataset["id"])),
             status,
-            num_rows,
-            size_bytes,
+            total(_whole(part.get("num_rows")) for part in parts),
+            total(_whole(part.get("size_bytes")) for part in parts),
             len(warnings),
             reason,
             _text(dataset.get("name")),
@@ -106,7 +104,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str | None:
-    return value[:_MAX_TEXT] if isinstance(value, str) else None
+    return storable(value[:_MAX_TEXT]) if isinstance(value, str) else None
 
 
 def _whole(value: object) -> int:
@@ -207,11 +205,12 @@ class Looker:
 
         A dataset that is said not to exist is asked for again after 1 and after 2 more seconds. An answer that
         refuses one dataset only is the result for this one, so that others who look at the same time do not suffer.
-        Where only the list is refused, it is not asked for again.
+        Where only the list is refused, it is not asked for again. Where no answer comes any more, what was seen until
+        then is the result.
 
         :param ids: the datasets.
         :param policy: tries and deadlines of each request.
-        :returns: an observation or an error for each id.
+        :returns: an observation or an error for each id, as far as the server answered.
         :raises CohereDatasetsError: if the server does not answer for any of them.
         """
         seen: dict[str, Looked] = {}
@@ -230,11 +229,18 @@ class Looker:
                     seen[dataset_id] = Observation(dataset_id, None)
                 except CohereInvalidRequestError as error:
                     seen[dataset_id] = error
-                except (CohereServerError, CohereUnexpectedAnswerError) as error:
-                    self._suspects = [dataset_id]
-                    if not seen:
+                except CoherePermissionError as error:
+                    seen[dataset_id] = error
+                    # One may be somebody else's. If the first two are refused, or all, it is the key.
+                    if not _answered(seen) and (len(seen) > 1 or dataset_id == missing[-1]):
+                        raise
+                except (CohereServerError, CohereUnexpectedAnswerError, CohereTransportError) as error:
+                    self._suspects = [*(each for each in self._suspects if each != dataset_id), dataset_id]
+                    if not _answered(seen):
                         raise
                     seen[dataset_id] = error
+                    if isinstance(error, CohereTransportError):
+                        return seen  # The others may take as long to fail; the next look asks for them first.
             missing = [i for i in missing if isinstance(seen[i], Observation) and seen[i].status is None]
         return seen
 
@@ -264,6 +270,11 @@ class Looker:
         finally:
             steps.close()
         return seen
+
+
+def _answered(seen: Mapping[str, Looked]) -> bool:
+    """Return whether anything came but refusals."""
+    return any(not isinstance(each, CoherePermissionError) for each in seen.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from pydantic import (
     field_validator,
 )
 
+from airflow_provider_cohere_datasets.core.untrusted import total
+
 _INT64 = 2**63
 
 
@@ -181,12 +183,12 @@ class Dataset(ApiObject):
     @property
     def num_rows(self) -> int:
         """Rows in all parts."""
-        return sum(part.num_rows or 0 for part in self.dataset_parts or ())
+        return total(part.num_rows or 0 for part in self.dataset_parts or ())
 
     @property
     def size_bytes(self) -> int:
         """Bytes in all parts."""
-        return sum(part.size_bytes or 0 for part in self.dataset_parts or ())
+        return total(part.size_bytes or 0 for part in self.dataset_parts or ())
 
     def summary(self) -> dict[str, Any]:
         """Return what XCom and events carry: small JSON without rows, samples or URLs."""

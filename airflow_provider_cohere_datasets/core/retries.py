@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from airflow_provider_cohere_datasets.core import errors
 from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +24,6 @@ T = TypeVar("T")
 
 _MAX_REDIRECTS = 5
 _MAX_MESSAGE = 1000
-#: Control characters, and those that change the direction of text or cannot be seen: they could forge a log.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]+")
 #: gRPC's words behind the gateway: "received message larger than max (5242880 vs. 4194304)".
 _TOO_LARGE = re.compile(r"message (is )?(larger|too large|exceeds|size)|larger than max|response too large", re.I)
 _MONTH = re.compile(r"\bmonth", re.I)
@@ -136,9 +135,9 @@ def _explanation(reply: Reply) -> tuple[str | None, str]:
             text = ""
     else:
         if isinstance(value, dict):
-            error_id = _UNPRINTABLE.sub(" ", value["id"])[:100] if isinstance(value.get("id"), str) else None
+            error_id = printable(value["id"])[:100] if isinstance(value.get("id"), str) else None
             text = next((value[key] for key in ("message", "error", "detail") if isinstance(value.get(key), str)), "")
-    text = _UNPRINTABLE.sub(" ", text).strip()
+    text = printable(text).strip()
     return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
 
 
@@ -220,7 +219,7 @@ def _shown(url: str) -> str:
     if not url:
         return "something that is no URL"
     parts = urlsplit(url)
-    return _UNPRINTABLE.sub(" ", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:100]
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:100]
 
 
 def _unknown_fate(call: Call, outcome: object, error: errors.CohereDatasetsError) -> Exception | None:

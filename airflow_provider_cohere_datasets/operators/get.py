@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 MAX_WARNINGS = 100
 #: Nor do more samples of a part, or more characters of one.
 MAX_SAMPLES, MAX_SAMPLE = 10, 1000
-#: Where Cohere may name a URL in the middle of a text.
-_TEXTS = ("validation_error", "validation_warnings")
+#: Text of the user, in which nothing is changed.
+_USERS = ("schema",)
 
 
 class CohereGetDatasetOperator(CohereDatasetsOperator):
     """Return what is known of one dataset, as small JSON (``GET /v1/datasets/{id}``).
 
-    Samples and URLs are left out unless asked for; a URL in an error or a warning loses its query, which may be a
-    signature. Of the validation warnings the first 100 are kept.
+    Samples and URLs are left out unless asked for; a URL in any other text loses its query, which may be a signature.
+    Of the validation warnings the first 100 are kept.
 
     :param dataset_id: its id.
     :param include_samples: whether to return rows of the data too: the first 10 samples of each part, each cut after
@@ -57,9 +57,8 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
         dataset = self.hook.get_dataset(self.dataset_id)
         self.record_lineage(self.hook, read([dataset.id], self.hook.account.base_url))
         hidden = (() if self.include_samples else ("samples",)) + (() if self.include_urls else ("url", "urls"))
-        result: dict[str, Any] = _shareable(dataset.model_dump(mode="json", by_alias=True, exclude_none=True), hidden)
-        if not self.include_urls:
-            result.update({name: _without_queries(result[name]) for name in _TEXTS if name in result})
+        known = dataset.model_dump(mode="json", by_alias=True, exclude_none=True)
+        result: dict[str, Any] = _shareable(known, hidden, whole=self.include_urls)
         warnings = result.get("validation_warnings", ())
         if len(warnings) > MAX_WARNINGS:
             more = len(warnings) - MAX_WARNINGS
@@ -67,22 +66,23 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
         return result
 
 
-def _shareable(value: Any, hidden: tuple[str, ...]) -> Any:
-    """Return JSON without what is hidden, wherever it stands and also in fields new to us, and with few samples."""
+def _shareable(value: Any, hidden: tuple[str, ...], *, whole: bool) -> Any:
+    """Return JSON as it may go to XCom, also in fields new to us.
+
+    :param value: the JSON; of samples only a few stay.
+    :param hidden: how the names of fields end that are left out.
+    :param whole: whether URLs keep their queries, which may be signatures.
+    """
     if isinstance(value, dict):
         shared = {}
         for name, item in value.items():
             if not name.lower().endswith(hidden):
                 few = name.lower().endswith("samples") and isinstance(item, list)
-                shared[name] = _few(item) if few else _shareable(item, hidden)
+                shared[name] = _few(item) if few else _shareable(item, hidden, whole=whole or name in _USERS)
         return shared
     if isinstance(value, list):
-        return [_shareable(item, hidden) for item in value]
-    return value
-
-
-def _without_queries(value: str | list[str]) -> str | list[str]:
-    return without_queries(value) if isinstance(value, str) else [without_queries(text) for text in value]
+        return [_shareable(item, hidden, whole=whole) for item in value]
+    return without_queries(value) if isinstance(value, str) and not whole else value
 
 
 def _few(samples: list[Any]) -> list[str]:

@@ -278,9 +278,12 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
     def _poke_until_done(self, context: Context) -> Any:
         try:
             return super().execute(context)
-        except (AirflowSensorTimeout, AirflowSkipException) as over:
-            # With soft_fail Airflow has skips of its own, which would say less than ours.
-            raise over.__cause__ or self._timed_out() from None
+        except AirflowSensorTimeout:
+            raise self._timed_out() from None
+        except AirflowSkipException as over:
+            # With soft_fail and never_fail Airflow has skips of its own, which would say less than ours.
+            error = over.__cause__ or self._timed_out()
+            raise _skipped(error) from error
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         elapsed = run_duration()
@@ -333,7 +336,15 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         """Run something and, with ``soft_fail`` or ``never_fail``, skip where it fails, in each mode alike."""
         try:
             return run()
-        except (CohereDatasetsError, AirflowSensorTimeout) as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipped, because the wait failed: {error}") from error
+        except AirflowSkipException:
             raise
+        except Exception as error:
+            # What is nobody's end of a wait is skipped by never_fail alone; where we poke, Airflow does that itself.
+            ends = isinstance(error, CohereDatasetsError | AirflowSensorTimeout)
+            if (ends and (self.soft_fail or self.never_fail)) or (self.deferrable and self.never_fail):
+                raise _skipped(error) from error
+            raise
+
+
+def _skipped(error: BaseException) -> AirflowSkipException:
+    return AirflowSkipException(f"Skipped, because the wait failed: {error}")

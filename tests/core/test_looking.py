@@ -223,7 +223,37 @@ def test_a_key_that_may_not_read_datasets_either() -> None:
     api = Api({**dict.fromkeys("abcdef", 403), "list": 403})
     with pytest.raises(CoherePermissionError):
         api.look(Looker(), "abcdef")
-    assert api.asked == ["list", "a"]
+    assert api.asked == ["list", "a", "b"]
+    with pytest.raises(CoherePermissionError):
+        Api({"a": 403}).look(Looker(), "a")
+
+
+@pytest.mark.parametrize("status", [402, 403])
+def test_a_dataset_of_somebody_else_is_nobody_elses_error(status: int) -> None:
+    api = Api({"a": status, "b": "queued", "c": status, "d": "validated"})
+    expected = {"a": CoherePermissionError, "b": "queued", "c": CoherePermissionError, "d": "validated"}
+    assert statuses(api.look(Looker(), "abcd")) == expected
+
+
+def test_a_server_that_fails_behind_a_refusal_ends_the_look() -> None:
+    api = Api({"a": 403, "b": 500, "c": "queued"})
+    with pytest.raises(CohereServerError):
+        api.look(Looker(), "abc")
+
+
+def test_a_connection_that_breaks_costs_nothing_that_was_seen() -> None:
+    api, looker = Api({"a": "queued", "b": TransportFailure("no"), "c": "queued"}), Looker()
+    assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": CohereTransportError}
+    assert api.asked == ["a", "b"], "the next one may take as long to fail"
+    assert set(api.look(looker, "abc")) == {"a", "c", "b"}, "it is asked for last"
+
+
+def test_several_bad_ones_all_come_last() -> None:
+    api, looker = Api({"a": 500, "b": 500, "c": "queued"}), Looker()
+    for _ in range(2):
+        with pytest.raises(CohereServerError):
+            api.look(looker, "abc")
+    assert statuses(api.look(looker, "abc")) == {"a": CohereServerError, "b": CohereServerError, "c": "queued"}
 
 
 def test_the_grace_of_one_that_is_not_there() -> None:
@@ -263,15 +293,15 @@ def test_a_server_that_is_down_is_asked_once() -> None:
     assert api.asked == ["b"]
 
 
-@pytest.mark.parametrize(
-    ("state", "raised"),
-    [(401, CohereAuthenticationError), (TransportFailure("no"), CohereTransportError)],
-)
-def test_what_concerns_all_ends_the_look(state: Any, raised: type[CohereDatasetsError]) -> None:
-    api = Api({"a": "queued", "b": state, "c": "queued"})
-    with pytest.raises(raised):
+def test_what_concerns_all_ends_the_look() -> None:
+    api = Api({"a": "queued", "b": 401, "c": "queued"})
+    with pytest.raises(CohereAuthenticationError):
         api.look(Looker(), "abc")
     assert api.asked == ["a", "b"]
+    api = Api(dict.fromkeys("abc", TransportFailure("no")))
+    with pytest.raises(CohereTransportError):
+        api.look(Looker(), "abc")
+    assert api.asked == ["a"]
 
 
 def test_all_datasets_of_a_type() -> None:

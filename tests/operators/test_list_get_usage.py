@@ -175,6 +175,23 @@ def test_get_tells_errors_and_warnings_without_signatures(server: AdversarialSer
     assert (asked["validation_error"], asked["validation_warnings"]) == (signed, [signed, "odd?"])
 
 
+def test_get_tells_no_signature_in_fields_that_are_new(server: AdversarialServer) -> None:
+    new = {"download": "https://storage.invalid/b?sig=leak", "files": [{"link": "see gs://a?sig=leak now"}]}
+    row = make_dataset(1, schema="https://schema.invalid/?whole", **new)
+    server.reset([row])
+    result = got(row["id"])
+    assert (result["download"], result["files"]) == ("https://storage.invalid/b", [{"link": "see gs://a now"}])
+    assert result["schema"] == row["schema"], "text of the user"
+    asked = got(row["id"], include_urls=True)
+    assert {name: asked[name] for name in new} == new
+
+
+def test_get_returns_what_can_be_stored(server: AdversarialServer) -> None:
+    row = make_dataset(1, new={"text": "a\ud83d\0", "number": 10**20, "share": float("nan")})
+    server.reset([row])
+    assert got(row["id"])["new"] == {"text": r"a\ud83d\u0000", "number": "1" + "0" * 20, "share": "nan"}
+
+
 def test_get_returns_few_samples_and_cuts_them(server: AdversarialServer) -> None:
     part = {"id": "p", "samples": ["x" * 100_000, *["y"] * 50_000], "num_samples": 3}
     row = make_dataset(1, dataset_parts=[part])

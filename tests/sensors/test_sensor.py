@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     TaskDeferred,
     task,
 )
@@ -214,6 +215,33 @@ def test_validated_while_no_triggerer_ran(mode: Mode, server: AdversarialServer,
     runner = Runner(clock, dataset_id="a")
     runner.meanwhile = lambda: setattr(clock, "now", clock.start + 200)
     assert runner.run(mode)["status"] == "validated"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("cause", [RuntimeError("API server"), ValueError()])
+def test_never_fail_means_never(deferrable: bool, cause: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not ours is skipped as well, as by Airflow's own sensors; soft_fail leaves it."""
+
+    def look(self: Any) -> None:
+        raise cause
+
+    monkeypatch.setattr(CohereDatasetValidationSensor, "_look_once", look)
+    with pytest.raises(AirflowSkipException) as caught:
+        sensor(deferrable=deferrable, never_fail=True).execute({})
+    assert caught.value.__cause__ is cause
+    with pytest.raises(type(cause)):
+        sensor(deferrable=deferrable, soft_fail=True).execute({})
+
+
+def test_a_task_that_took_too_long_is_skipped_as_by_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(self: Any) -> None:
+        raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    monkeypatch.setattr(CohereDatasetValidationSensor, "_look_once", look)
+    with pytest.raises(AirflowSkipException, match="Timeout, PID: 1"):
+        sensor(soft_fail=True).execute({})
+    with pytest.raises(AirflowTaskTimeout):
+        sensor().execute({})
 
 
 @pytest.mark.parametrize(
