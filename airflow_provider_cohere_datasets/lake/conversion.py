@@ -4,7 +4,7 @@ A column becomes a key of every row, ``null`` where it has no value. Texts, numb
 the last digit; lists become arrays, structs and maps objects. Dates, times and timestamps become ISO 8601 texts with
 all digits of their unit, timestamps with a zone in UTC with ``Z``, those without one as they are. Decimals become
 texts, because JSON's readers would round them. NaN becomes ``null``. What JSON cannot hold is refused: by the schema
-if that can tell, else with the number of the row, counted from 1.
+if that can tell, else with the number of the row, counted from 1. The labels that pandas gives to rows are left out.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def table_rows(what: str, table: Any) -> Rows:
         reader = pa.RecordBatchReader.from_stream(table)
     except (pa.ArrowException, TypeError) as error:
         raise CohereInputError(f"{what} cannot be read as a table: {_sentence(error)}.") from error
-    return Rows(what, reader.schema, reader)
+    return _rows(what, reader.schema, reader)
 
 
 def parquet_rows(what: str, stream: IO[bytes]) -> Rows:
@@ -102,7 +102,20 @@ def parquet_rows(what: str, stream: IO[bytes]) -> Rows:
     if metadata.num_rows == 0:
         raise CohereInputError(f"{what} is empty.")
     size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    return Rows(what, schema, file.iter_batches(_some(metadata.num_rows, size), use_threads=False))
+    return _rows(what, schema, file.iter_batches(_some(metadata.num_rows, size), use_threads=False))
+
+
+def _rows(what: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Rows:
+    """Return rows without the labels that pandas gives to rows; an index with a name is a column like any other."""
+    try:
+        index = (schema.pandas_metadata or {}).get("index_columns", ())
+    except (ValueError, AttributeError):  # The metadata are anybody's.
+        index = ()
+    labels = [name for name in index if isinstance(name, str) and name.startswith("__index_level_")]
+    if not any(name in schema.names for name in labels):
+        return Rows(what, schema, batches)
+    kept = [position for position, name in enumerate(schema.names) if name not in labels]
+    return Rows(what, pa.schema([schema.field(position) for position in kept]), (each.select(kept) for each in batches))
 
 
 def write_json_lines(rows: Rows, out: IO[bytes], limit: int) -> str:
@@ -201,6 +214,8 @@ def _complaint(kind: pa.DataType) -> str | None:
     """Return what JSON cannot hold of a type, or ``None``; in step with :func:`_values`."""
     if isinstance(kind, pa.BaseExtensionType):  # What is stored may mean something else: a month as a number.
         return f"values of the extension type {kind.extension_name}"
+    if types.is_run_end_encoded(kind) and types.is_string_view(kind.value_type):
+        return f"values of type {kind}"  # pyarrow cannot decode them.
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind) or _is(kind, _LISTS):
         return _complaint(kind.value_type)
     if types.is_map(kind):
@@ -227,8 +242,9 @@ def _values(array: pa.Array) -> list[Any]:
         return [None if value is None else format(value, "f") for value in array.to_pylist()]
     if _is(kind, _MOMENTS):
         return _moments(array)
-    if types.is_dictionary(kind):
-        return _values(array.dictionary_decode())
+    if types.is_dictionary(kind):  # pyarrow decodes none of views, which is what polars has.
+        entries = _values(array.dictionary)
+        return [None if index is None else entries[index] for index in array.indices.to_pylist()]
     if types.is_run_end_encoded(kind):
         return _values(pc.run_end_decode(array))
     if types.is_map(kind):

@@ -78,7 +78,8 @@ def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[
     if hasattr(source, "__arrow_c_stream__"):
         from airflow_provider_cohere_datasets.lake.conversion import table_rows
 
-        rows = table_rows(argument, source)
+        with _reading(argument):
+            rows = table_rows(argument, source)
         return lambda: _converted(argument, argument, rows, stack)
 
     path = _path_of(argument, source)
@@ -101,8 +102,9 @@ def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[
         raise CohereInputError(f"{what} has {info['size']} bytes; Cohere takes at most {MAX_BYTES}.")
 
     def open_file() -> IO[bytes]:
-        stream: IO[bytes] = path.open("rb")
-        return stream
+        with _reading(what):
+            stream: IO[bytes] = path.open("rb")
+            return stream
 
     return lambda: Upload(argument, path.name, open_file, CONTENT_TYPES[suffix], info["size"], fingerprint)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from airflow_provider_cohere_datasets.core.calls import Reply
@@ -39,10 +39,16 @@ class Ahead:
     def send(self, call: Call) -> Reply | TransportFailure:
         """Return the outcome of a call, which may have been sent already, and send those that it announces.
 
-        An answer that is not asked for after all is thrown away.
+        An answer that is not asked for after all is thrown away. So is one that failed before this call was sent: the
+        flow has waited since then, as it was told to, and would do so again for each.
         """
         wanted = next((flight for flight in self._flights if flight.call == call), None)
-        self._flights = [f for f in self._flights if f is not wanted and (not f.ended.is_set() or f.call in call.ahead)]
+        self._flights = [
+            flight
+            for flight in self._flights
+            if flight is not wanted
+            and (not flight.ended.is_set() or (flight.call in call.ahead and (wanted or flight.succeeded)))
+        ]
         for ahead in call.ahead:
             if len(self._flights) < _MOST and all(flight.call != ahead for flight in self._flights):
                 self._flights.append(_Flight(ahead))
@@ -55,6 +61,9 @@ class Ahead:
 
     def close(self) -> None:
         """Let the threads end; waits for none, because nobody wants the answers that are still to come."""
+        with contextlib.suppress(Empty):
+            while True:  # Nor those to what was not sent yet.
+                self._waiting.get_nowait()
         for _ in range(self._threads):
             self._waiting.put(None)
 
@@ -90,3 +99,7 @@ class _Flight:
         self.call = call
         self.ended = threading.Event()
         self.outcome: Reply | TransportFailure | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return isinstance(self.outcome, Reply) and self.outcome.status < 400

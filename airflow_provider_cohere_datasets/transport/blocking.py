@@ -121,7 +121,7 @@ class BlockingTransport:
     def send(self, call: Call) -> Reply | TransportFailure:
         """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`.
 
-        :raises CohereInputError: if a file cannot be opened.
+        :raises CohereDatasetsError: if a file cannot be opened; its class tells whether that may pass.
         """
         with self._counting:
             self.requests += 1

@@ -51,7 +51,7 @@ class SizedFile:
         """
         try:
             data = self._file.read(min(size, self.len))
-        except OSError as error:
+        except Exception as error:  # Every storage has exceptions of its own.
             raise UnreadableFileError(str(error)) from error
         if not data:
             raise UnreadableFileError("it became shorter while it was sent")
@@ -98,7 +98,7 @@ def multipart(call: Call, stack: contextlib.ExitStack, *, clock: Callable[[], fl
     :param call: the call.
     :param stack: closes the files.
     :param clock: tells a monotonic time in seconds.
-    :raises CohereInputError: if a file cannot be opened.
+    :raises CohereDatasetsError: if a file cannot be opened; its class tells whether that may pass.
     """
     progress = Progress(clock)
     fields = []

@@ -127,6 +127,10 @@ def test_each_type(array: pa.Array, expected: Any) -> None:
         (pa.array([b"\x00"], pa.binary(1)), "fixed_size_binary[1]"),
         (pa.array([b"\x00"], pa.binary_view()), "binary_view"),
         (pa.array([b"\x00"]).dictionary_encode(), "with values of type binary"),
+        (
+            pa.RunEndEncodedArray.from_arrays(pa.array([1], pa.int32()), pa.array(["a"], pa.string_view())),
+            "run_end_encoded<run_ends: int32, values: string_view>",
+        ),
         (pa.array([[{"raw": b"\x00"}]]), "with values of type binary"),
         (pa.array([[1]], pa.list_view(pa.int64())), "list_view"),
         (pa.array([timedelta(1)]), "duration[us]"),
@@ -189,6 +193,26 @@ def test_a_row_is_a_line_with_every_column_in_its_order() -> None:
 )
 def test_whatever_holds_a_table(table: Any) -> None:
     assert converted(table) == b'{"x":1}\n{"x":null}\n'
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["neg", "pos"])], ids=["categorical", "enum"])
+def test_categories_of_polars(kind: Any) -> None:
+    frame = pl.DataFrame({"x": pl.Series(["pos", None, "neg", "pos"], dtype=kind)})
+    assert [row["x"] for row in parsed(converted(frame))] == ["pos", None, "neg", "pos"]
+    assert [row["x"] for row in parsed(converted(frame.slice(1, 2)))] == [None, "neg"]
+
+
+def test_labels_of_rows_are_no_data_but_an_index_with_a_name_is() -> None:
+    frame = pd.DataFrame({"x": [1, 2, 3, 4]})[[True, False, True, True]]
+    assert converted(frame) == b'{"x":1}\n{"x":3}\n{"x":4}\n'
+    file = io.BytesIO()
+    frame.to_parquet(file)
+    out = io.BytesIO()
+    write_json_lines(parquet_rows("data", file), out, LIMIT)
+    assert out.getvalue() == converted(frame)
+    assert converted(frame.rename_axis("key")).startswith(b'{"x":1,"key":0}')
+    anybody = pa.table({"__index_level_0__": [1]}).replace_schema_metadata({"pandas": "no JSON"})
+    assert converted(anybody) == b'{"__index_level_0__":1}\n'
 
 
 def test_what_holds_no_table() -> None:

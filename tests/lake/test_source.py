@@ -14,6 +14,7 @@ from typing import Any
 
 import fastavro
 import fsspec
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -201,6 +202,56 @@ def test_what_a_storage_raises_is_one_sentence(
     monkeypatch.setattr(ObjectStoragePath, "stat", refuse)
     with pytest.raises(kind, match=r"^data '.*' cannot be read: Server failed to authenticate\.$"):
         only(parquet)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, CohereInputError), (403, CohereInputError), (503, CohereStorageError)]
+)
+def test_a_storage_that_fails_when_the_file_is_sent(
+    emulator: Emulator,
+    cohere_connection: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    kind: type[Exception],
+) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(LINES)
+    opened, real = [0], ObjectStoragePath.open
+
+    def open_or_fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+        opened[0] += 1
+        if opened[0] > 1:
+            raise AzureError(status)
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(ObjectStoragePath, "open", open_or_fail)
+    with pytest.raises(kind, match=r"^data '.*' cannot be read: Server failed to authenticate\.") as caught:
+        CohereDatasetsHook(cohere_connection).create_dataset(
+            name="news", dataset_type="embed-input", data=tmp_path / "rows.jsonl"
+        )
+    assert isinstance(caught.value, AirflowFailException) is (kind is CohereInputError)
+    assert opened == [2]
+    assert emulator.requests == []
+
+
+def test_a_table_that_cannot_be_read_is_one_sentence(scratch: Path) -> None:
+    class Table:
+        """What holds rows, and fails as others do."""
+
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            raise self.error
+
+    twice = pd.concat([pd.DataFrame({"text": ["a"]})] * 2, axis=1)
+    for table, kind, says in (
+        (twice, CohereInputError, "text"),
+        (Table(ValueError("no such column")), CohereInputError, "no such column"),
+        (Table(RuntimeError("the warehouse is closed")), CohereStorageError, "the warehouse is closed"),
+    ):
+        with pytest.raises(kind, match=rf"^data cannot be read.*{says}"):
+            only(table)
 
 
 def test_a_task_that_is_killed_while_it_reads_says_so(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:

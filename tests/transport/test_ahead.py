@@ -98,6 +98,41 @@ def reply_to(each: Call) -> Reply:
     return Reply(each.target, 200)
 
 
+def test_what_failed_before_a_wait_is_sent_again_and_what_did_not_is_kept() -> None:
+    """One rate limit that all requests under way meet is waited out once, not once for each."""
+    answers = {0: [503, 200], 1: [503, 200], 2: [200, 500]}
+
+    def send(each: Call) -> Reply:
+        return Reply(each.target, answers[int(each.query[0][1])].pop(0))
+
+    with contextlib.closing(Ahead(send)) as ahead:
+        page = call(0, call(1), call(2))
+        assert ahead.send(page) == Reply(page.target, 503)
+        for flight in ahead._flights:
+            flight.ended.wait(10)
+        assert [each.status for each in (ahead.send(page), ahead.send(call(1, call(2))), ahead.send(call(2)))] == [
+            200
+        ] * 3
+
+
+def test_what_waits_for_a_thread_is_not_sent_any_more() -> None:
+    hold, sent = threading.Event(), []
+
+    def send(each: Call) -> Reply:
+        sent.append(each)
+        hold.wait(10)
+        return reply_to(each)
+
+    ahead = Ahead(send)
+    ahead._threads = 2  # As if both were busy.
+    ahead._flights.clear()
+    hold.set()
+    ahead.send(call(0, call(1)))
+    ahead.close()
+    assert [ahead._waiting.get_nowait(), ahead._waiting.get_nowait()] == [None, None]
+    assert sent == [call(0)]
+
+
 def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "pages-ahead"]
 
@@ -110,22 +145,21 @@ def test_wrong_guess_is_thrown_away() -> None:
 
 
 def test_guesses_that_nobody_wants_do_not_pile_up() -> None:
-    hold, sent = threading.Event(), []
+    hold, both, sent = threading.Event(), threading.Barrier(3), []
 
     def send(each: Call) -> Reply | TransportFailure:
-        if threading.current_thread() is not threading.main_thread():
-            hold.wait(10)
         sent.append(each)
+        if threading.current_thread() is not threading.main_thread():
+            both.wait(10)
+            hold.wait(10)
         return reply_to(each)
 
     with contextlib.closing(Ahead(send)) as ahead:
         for number in range(0, 20, 2):
             ahead.send(call(number, call(number + 1)))
-        mine = threads()
+        both.wait(10)
+        assert len(sent) == 10 + 2
         hold.set()
-    for thread in mine:
-        thread.join(10)
-    assert len(sent) == 10 + 2
 
 
 def test_answers_that_came_ahead_are_prepared(lister: Lister) -> None:

@@ -205,6 +205,8 @@ class Remote(AbstractBufferedFile):
     :param breaks_at: the offset from which the store fails, or shows no more bytes
     """
 
+    error: Exception = OSError("the object store went away")
+
     def __init__(self, content: bytes, breaks_at: int | None = None, empty: bool = False) -> None:
         self.content, self.breaks_at, self.empty = content, breaks_at, empty
         super().__init__(AbstractFileSystem(), "bucket/x.jsonl", block_size=MIB, size=len(content))
@@ -213,7 +215,7 @@ class Remote(AbstractBufferedFile):
         if self.breaks_at is not None and start >= self.breaks_at:
             if self.empty:
                 return b""
-            raise OSError("the object store went away")
+            raise self.error
         return self.content[start:end]
 
 
@@ -224,7 +226,11 @@ def test_a_file_of_an_object_store(server: AdversarialServer, client: Client) ->
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_a_file_that_cannot_be_read_to_its_end(server: AdversarialServer, client: Client, empty: bool) -> None:
+@pytest.mark.parametrize("error", [OSError("the object store went away"), RuntimeError("as botocore's, no OSError")])
+def test_a_file_that_cannot_be_read_to_its_end(
+    server: AdversarialServer, client: Client, empty: bool, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Remote, "error", error)
     with pytest.raises(CohereUploadUnknownError, match="the file could not be read to its end"):
         client.create([Upload("data", "x.jsonl", lambda: Remote(b"x" * (4 * MIB), 2 * MIB, empty))])
     assert server.model.ids() == {row["id"] for row in ROWS}
