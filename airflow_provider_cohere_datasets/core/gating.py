@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.core.selection import is_listed
-from airflow_provider_cohere_datasets.core.untrusted import printable
 from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
@@ -250,6 +249,8 @@ def _types(value: Any) -> tuple[str, ...] | None:
 
 def _short(text: str, most: int) -> str:
     """Return a text on one line, cut."""
+    from airflow_provider_cohere_datasets.core.untrusted import printable
+
     line = " ".join(printable(text).split())
     return line if len(line) <= most else f"{line[:most]}…"
 
