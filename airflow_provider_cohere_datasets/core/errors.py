@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CohereApiError",
     "CohereAuthenticationError",
+    "CohereConnectionError",
     "CohereDatasetFailedError",
     "CohereDatasetNotFoundError",
     "CohereDatasetSkippedError",
@@ -154,6 +155,12 @@ class CohereRedirectError(CohereApiError):
 
 class CohereTransportError(CohereDatasetsError):
     """No complete answer came: the connection failed, broke off or took too long."""
+
+    permanent = False
+
+
+class CohereConnectionError(CohereDatasetsError):
+    """The connection in Airflow cannot be read: there is none, or what stores it does not answer just now."""
 
     permanent = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -224,7 +224,11 @@ class Looker:
             for dataset_id in missing:
                 try:
                     call = calls.get_dataset(dataset_id)
-                    seen[dataset_id] = yield from exchange(call, _read_observation, policy)
+                    # What failed in the last look has one try, so that the others need not wait for it.
+                    once = _answered(seen) and dataset_id in self._suspects
+                    tries = replace(policy, max_tries=1) if once else policy
+                    seen[dataset_id] = yield from exchange(call, _read_observation, tries)
+                    self._suspects = [each for each in self._suspects if each != dataset_id]
                 except CohereDatasetNotFoundError:
                     seen[dataset_id] = Observation(dataset_id, None)
                 except CohereInvalidRequestError as error:

@@ -35,11 +35,16 @@ def _text(value: Any) -> str:
     return value
 
 
+def _some_texts(value: Any) -> list[str]:
+    texts = _texts(value)
+    if not texts:
+        raise _BadValue("is empty")
+    return texts
+
+
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise _BadValue("must be a list of strings")
-    if not value:
-        raise _BadValue("is empty")
     return value
 
 
@@ -102,7 +107,7 @@ UPLOAD_TYPES: Mapping[str, tuple[Field, ...]] = {
     "chat-finetune-input": (Field("messages", _MESSAGES, _messages),),
     "reranker-finetune-input": (
         Field("query", "string", _text),
-        Field("relevant_passages", _TEXTS, _texts),
+        Field("relevant_passages", _TEXTS, _some_texts),
         Field("hard_negatives", _TEXTS, _texts, required=False),
     ),
     "single-label-classification-finetune-input": (

@@ -82,6 +82,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _csv_rows(file: BinaryIO, delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)  # Documents are longer than the 128 KiB of Python, which has one limit for all.
     reader = csv.reader(_csv_lines(file), delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])

@@ -24,6 +24,8 @@ from airflow_provider_cohere_datasets.emulator.store import Store, StoredDataset
 
 _BACKLOG = 128
 _GRACE_SECONDS = 5
+#: How long a connection may be idle. Clients that poll use one again, and fail where it is closed as they do.
+_IDLE_SECONDS = 300
 
 
 class Emulator:
@@ -206,6 +208,7 @@ def _uvicorn_config(emulator: Emulator) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=_IDLE_SECONDS,
     )
 
 

@@ -260,8 +260,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         if self.unique_name or dag is None or getattr(ti, "map_index", -1) < 0:
             return False
         # Where only the task is mapped, the DAG knows which arguments differ; in a mapped group, what is no text may.
-        mapped = getattr(dag.get_task(self.task_id), "partial_kwargs", None)
+        task = dag.get_task(self.task_id)
+        mapped = getattr(task, "partial_kwargs", None)
         written = self._name_as_written if mapped is None else mapped.get("name")
+        if written is None and _expanded_names(task).count(self._name_as_written) > 1:
+            written = self._name_as_written
         if not isinstance(written, str):
             return mapped is not None and written is not None
         # Most templates render to one text for all instances: those with ``ds`` do, for example.
@@ -370,3 +373,12 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
 def _seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _expanded_names(task: Any) -> list[Any]:
+    """Return the names in ``expand()`` or ``expand_kwargs()``, as far as they are written in the DAG."""
+    value = getattr(getattr(task, "expand_input", None), "value", None)
+    if isinstance(value, dict):
+        names = value.get("name")
+        return list(names) if isinstance(names, list | tuple) else []
+    return [row.get("name") for row in value if isinstance(row, dict)] if isinstance(value, list | tuple) else []

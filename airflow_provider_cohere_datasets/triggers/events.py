@@ -27,21 +27,25 @@ if TYPE_CHECKING:
 _STATE = "cohere_datasets_fired"
 #: Seconds between two looks at the most, when one after the other fails.
 _SLOWEST = 3600.0
+#: Looks of which the first whole list, or else all, tell what was there before.
+_SETTLING = 3
+#: What fired is stored whenever it has grown by one of so many.
+_SAVES = 100
 
 
 class CohereDatasetEventTrigger(BaseEventTrigger):
     """Fires for each dataset that becomes validated (or failed); for an ``AssetWatcher`` (Airflow 3).
 
     Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store after
-    their event, so that over restarts of the triggerer none is lost; one may fire twice if the triggerer dies between
-    the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire. Nor is
+    their event, so that over restarts of the triggerer none is lost; one, or of very many one percent, may fire twice
+    if the triggerer dies between the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire. Nor is
     there one for watchers of several assets whose arguments are all equal, which Airflow makes one trigger of.
 
     What fired is kept for each connection and filter, so that several watchers of one asset do not disturb each other,
     and one whose filter changes begins anew.
 
-    Datasets that have reached their status before the trigger ever ran do not fire, unless ``include_existing``. The
-    trigger never ends: a failed look is logged and made again after the usual interval, which doubles with each look
+    Datasets that have reached their status before the trigger ever ran do not fire, unless ``include_existing``; these
+    are all that its first whole list shows, or the first three lists if none is proved whole. The trigger never ends: a failed look is logged and made again after the usual interval, which doubles with each look
     that fails, up to an hour, or after what the server asked for.
 
     The constructor never raises, because an exception there would take the whole triggerer down. Bad values are found
@@ -111,6 +115,9 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
         statuses = self._statuses()
         fired = await self._load()
+        # Looks after which what was there before is known, even if none shows a list that is whole.
+        settling = _SETTLING if fired is None and not self.include_existing else 0
+        fired = fired or set()
         looks = polled(
             hook,
             lambda policy: list_observations(self.dataset_type, policy),
@@ -123,12 +130,20 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                     self.log.warning("The look for datasets failed and is made again: %s", looked)
                     continue
                 reached = {row.id: row for row in looked.rows if row.status in statuses and self._matches(row.name)}
-                if fired is None:
-                    fired = set() if self.include_existing else set(reached)
+                unsaved = 0
+                if settling:
+                    settling = 0 if looked.complete else settling - 1
+                    fired |= reached.keys()
                     await self._save(fired)
                 for dataset_id in [each for each in reached if each not in fired]:
                     yield TriggerEvent(_payload(reached[dataset_id]))
                     fired.add(dataset_id)
+                    unsaved += 1
+                    # All of them are written each time, and there may be many.
+                    if unsaved * _SAVES >= len(fired):
+                        await self._save(fired)
+                        unsaved = 0
+                if unsaved:
                     await self._save(fired)
                 # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
                 kept = fired & {row.id for row in looked.rows}

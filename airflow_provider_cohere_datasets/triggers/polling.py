@@ -10,8 +10,8 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
+    CohereConnectionError,
     CohereDatasetsError,
-    CohereInputError,
     CoherePermissionError,
 )
 from airflow_provider_cohere_datasets.hooks.retries import LONGEST
@@ -128,7 +128,10 @@ class _Line:
             try:
                 self._transport = await self._hook.get_async_conn()
             except AirflowNotFoundException as error:
-                raise CohereInputError(f"There is no connection {self._hook.conn_id!r}: {error}") from error
+                # Airflow says the same where a secrets backend does not answer just now.
+                raise CohereConnectionError(
+                    f"There is no connection {self._hook.conn_id!r}, or it cannot be read just now: {error}"
+                ) from error
         return self._transport
 
 

@@ -12,6 +12,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, er
 
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 TRANSIENT = {
+    errors.CohereConnectionError,
     errors.CohereRateLimitError,
     errors.CohereServerError,
     errors.CohereUnexpectedAnswerError,

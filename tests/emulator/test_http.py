@@ -159,10 +159,10 @@ class TestList:
         self, emulator: Emulator, http: httpx.Client, clock: VirtualClock
     ) -> None:
         ids = emulator.seed(lifecycle=True)
-        assert self.ids(http, validationStatus="unknown") == ids
+        assert self.ids(http, validationStatus="queued") == ids
         assert self.ids(http, validationStatus="validated") == []
         clock.advance(2)
-        assert self.ids(http, validationStatus="unknown") == []
+        assert self.ids(http, validationStatus="queued") == []
         assert self.ids(http, validationStatus="validated") == ids
 
 

@@ -15,8 +15,8 @@ from cohere.base_client import BaseCohere
 
 from airflow_provider_cohere_datasets.emulator import Emulator, EmulatorSettings, running_emulator
 
-# The SDK takes `unknown` for a failure, so its `wait` must never see it.
-SETTINGS = EmulatorSettings(validation_seconds=0.05, phase_weights=(0, 1, 1), api_keys=("sdk-key",))
+# The SDK takes `unknown` for a failure, so its `wait` must never see it; by default it does not.
+SETTINGS = EmulatorSettings(validation_seconds=0.05, api_keys=("sdk-key",))
 
 
 @pytest.fixture
@@ -115,3 +115,11 @@ def test_the_key_check(sdk: cohere.Client, emulator: Emulator) -> None:
         stranger = cohere.Client("wrong", base_url=emulator.base_url, httpx_client=transport)
         with pytest.raises(cohere.UnauthorizedError):
             stranger.datasets.list()
+
+
+def test_the_sdk_waits_on_an_emulator_as_it_is() -> None:
+    settings = EmulatorSettings(validation_seconds=0.3, api_keys=("sdk-key",))
+    with running_emulator(settings) as emulator, httpx.Client(trust_env=False) as transport:
+        client = cohere.Client("sdk-key", base_url=emulator.base_url, httpx_client=transport)
+        made = client.datasets.create(name="now", type="embed-input", data=("a.jsonl", io.BytesIO(b'{"text": "a"}\n')))
+        assert client.wait(made, interval=0.05).dataset.validation_status == "validated"

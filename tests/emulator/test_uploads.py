@@ -96,21 +96,21 @@ class TestLifecycle:
         for _ in range(5):
             seen.append(http.get(f"/v1/datasets/{dataset_id}").json()["dataset"])
             clock.advance(0.5)
-        unknown, queued, processing, *_, validated = seen
+        queued, _, processing, _, validated = seen
         assert [dataset["validation_status"] for dataset in seen] == [
-            "unknown",
+            "queued",
             "queued",
             "processing",
             "processing",
             "validated",
         ]
         bare = {"id", "name", "created_at", "updated_at", "dataset_type", "validation_status"}
-        assert set(unknown) == set(queued) == bare
+        assert set(queued) == bare
         assert set(processing) == bare | {"schema", "required_fields", "dataset_parts"}
         assert processing["dataset_parts"][0]["num_rows"] == 1
         assert set(validated) == set(processing) | {"validation_warnings"}
         assert {dataset["updated_at"] for dataset in seen} == {"2026-09-21T14:13:20.250000Z"}
-        assert unknown["created_at"] == unknown["updated_at"]
+        assert queued["created_at"] == queued["updated_at"]
 
     def test_a_failure_shows_only_at_the_end(self, upload: Upload, http: httpx.Client, clock: VirtualClock) -> None:
         dataset_id = upload("{}").json()["id"]
@@ -142,6 +142,15 @@ class TestGoodRows:
         assert "original_url" not in part
         download = httpx.get(part["url"], trust_env=False)
         assert part["size_bytes"] == len(download.content)
+
+    def test_lists_that_may_be_empty(self, settled: Settled) -> None:
+        rerank, labels = {**RERANK, "hard_negatives": []}, {"text": "t", "label": []}
+        assert records(settled(jsonl(rerank), type="reranker-finetune-input")) == [rerank]
+        assert records(settled(jsonl(labels), type="multi-label-classification-finetune-input")) == [labels]
+
+    def test_a_cell_may_be_a_whole_document(self, settled: Settled) -> None:
+        text = "word " * 100_000
+        assert records(settled(f'text\n"{text}"\n', file_name="a.csv")) == [{"text": text}]
 
     def test_optional_hard_negatives(self, settled: Settled) -> None:
         row = {"query": "q", "relevant_passages": ["a"]}

@@ -585,6 +585,9 @@ def test_which_names_are_shared_in_other_ways_of_mapping() -> None:
         make.partial(task_id="one", name=names(), **kind).expand(data=["a", "b"])
         make.partial(task_id="each", data="a", **kind).expand(name=["a", "b"])
         make.partial(task_id="both", **kind).expand_kwargs([{"data": "a", "name": "a"}])
+        make.partial(task_id="given", **kind).expand_kwargs(names())
+        make.partial(task_id="twice", data="a", **kind).expand(name=["x", "b", "x"])
+        make.partial(task_id="same", **kind).expand_kwargs([{"data": "a", "name": "x"}, {"data": "b", "name": "x"}])
 
         @task_group
         def group(path: str) -> None:
@@ -593,7 +596,7 @@ def test_which_names_are_shared_in_other_ways_of_mapping() -> None:
             make(task_id="own", name=path, data="a", **kind)
 
         group.expand(path=["a", "b"])
-    expected = {"one": True, "each": False, "both": False}
+    expected = {"one": True, "each": False, "both": False, "given": False, "twice": True, "same": True}
     expected |= {"group.plain": True, "group.dated": True, "group.own": False}
     context: Any = {"ti": SimpleNamespace(map_index=0), "dag": dag}
     found = {}

@@ -13,11 +13,13 @@ import httpx
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
-from airflow_provider_cohere_datasets.core import paging
+from airflow_provider_cohere_datasets.core import looking, paging
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.looking import Listed, Observation
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetEventTrigger
 from tests.adversary import AdversarialServer, Listing, make_dataset, per_minute
 from tests.adversary import error as http_error
+from tests.hooks.conftest import Connect
 from tests.sensors.clock import VirtualClock
 from tests.sensors.modes import rebuilt
 from tests.sensors.stage import ALL, stage
@@ -229,6 +231,54 @@ def test_who_dies_between_the_event_and_the_store_fires_again(server: Adversaria
 
     assert asyncio.run(die()) == "a"
     assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
+
+
+def looks_of(monkeypatch: pytest.MonkeyPatch, *looks: Listed) -> None:
+    """Let the trigger see these, the last one for ever."""
+    left = list(looks)
+
+    def look(*_: object) -> Any:
+        yield from ()
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(looking, "list_observations", look)
+
+
+def listed(*names: str, complete: bool = True) -> Listed:
+    return Listed([Observation(name, "validated") for name in names], complete)
+
+
+def test_what_an_incomplete_list_left_out_at_first_is_no_news(
+    connect: Connect, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(host="http://127.0.0.1:9")
+    whole = ("old-1", "old-2", "old-3")
+    looks_of(monkeypatch, listed("old-1", complete=False), listed(*whole), listed(*whole, "new"))
+    assert ids(asyncio.run(fired(watcher(), clock, 300))) == ["new"]
+    never = [listed(*(f"{n}" for n in range(count)), complete=False) for count in range(1, 6)]
+    looks_of(monkeypatch, *never)
+    assert ids(asyncio.run(fired(watcher(), clock, 600))) == ["3", "4"], "three looks must do"
+
+
+def test_what_fired_is_not_written_once_for_each(
+    connect: Connect, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written whole, so on a large account that would hold up the triggerer."""
+    connect(host="http://127.0.0.1:9")
+    names = [f"{n:05}" for n in range(3000)]
+    looks_of(monkeypatch, listed(*names[:2000]), listed(*names))
+    written: list[int] = []
+
+    class Counting(Store):
+        async def aset(self, key: str, value: Any) -> None:
+            written.append(len(value))
+            await super().aset(key, value)
+
+    store = Counting()
+    assert ids(asyncio.run(fired(watcher(store, include_existing=True), clock, 300))) == names
+    assert store[KEY] == names
+    assert written[:100] == list(range(1, 101)), "a few are written one by one"
+    assert len(written) < 500
 
 
 def test_what_is_gone_is_forgotten_only_if_the_list_is_whole(

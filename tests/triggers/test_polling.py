@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
-    CohereInputError,
+    CohereConnectionError,
     CohereQuotaError,
     CohereServerError,
 )
@@ -97,7 +97,7 @@ def test_a_connection_that_is_gone_when_the_key_is_refused_may_come_back(
             server.model.key = "new-key"
             monkeypatch.delenv("AIRFLOW_CONN_COHERE_DEFAULT")
             for _ in range(2):
-                assert isinstance(await anext(looks), CohereInputError)
+                assert isinstance(await anext(looks), CohereConnectionError)
             connect(host=server.url, password="new-key")
             assert isinstance(await anext(looks), Listed)
 

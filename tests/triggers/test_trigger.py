@@ -10,7 +10,7 @@ import httpx
 import pytest
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_cohere_datasets.core.errors import error_from_details
+from airflow_provider_cohere_datasets.core.errors import CohereConnectionError, error_from_details
 from airflow_provider_cohere_datasets.core.waiting import WaitEvent
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetEventTrigger, CohereDatasetValidationTrigger
 from tests.adversary import AdversarialServer, Hang
@@ -59,7 +59,6 @@ BAD: list[dict[str, Any]] = [
     {"dataset_ids": 5},
     {"poke_interval": "soon"},
     {"jitter": -1},
-    {"conn_id": "nowhere"},
     {"request_policy": {"max_tries": 0}},
     {"request_policy": {"unheard_of": 1}},
 ]
@@ -71,6 +70,16 @@ def test_bad_values_end_in_an_event(options: dict[str, Any], shared: bool, serve
     event = asyncio.run(fire(trigger(**options), shared=shared))
     assert WaitEvent.from_json(event).outcome == "error"
     assert error_from_details(event["error"]).permanent
+    assert server.count() == 0
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_connection_that_cannot_be_read_may_come_back(shared: bool, server: AdversarialServer) -> None:
+    """Airflow says that there is none where the secrets backend does not answer, too."""
+    event = asyncio.run(fire(trigger(conn_id="nowhere", max_failures=2), shared=shared))
+    error = error_from_details(event["error"])
+    assert (type(error), error.permanent) == (CohereConnectionError, False)
+    assert "'nowhere', or it cannot be read just now" in error.message
     assert server.count() == 0
 
 
