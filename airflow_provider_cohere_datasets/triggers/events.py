@@ -38,15 +38,17 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
 
     Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store after
     their event, so that over restarts of the triggerer none is lost; one, or of very many one percent, may fire twice
-    if the triggerer dies between the two. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not fire. Nor is
-    there one for watchers of several assets whose arguments are all equal, which Airflow makes one trigger of.
+    if the triggerer dies between the two. Below 3.3 there is no such store: what reaches its status while no triggerer
+    runs does not fire. Nor is there one for watchers of several assets whose arguments are all equal, which Airflow
+    makes one trigger of.
 
     What fired is kept for each connection and filter, so that several watchers of one asset do not disturb each other,
     and one whose filter changes begins anew.
 
     Datasets that have reached their status before the trigger ever ran do not fire, unless ``include_existing``; these
-    are all that its first whole list shows, or the first three lists if none is proved whole. The trigger never ends: a failed look is logged and made again after the usual interval, which doubles with each look
-    that fails, up to an hour, or after what the server asked for.
+    are all that its first whole list shows, or the first three lists if none is proved whole. The trigger never ends:
+    a failed look is logged and made again after the usual interval, which doubles with each look that fails, up to an
+    hour, or after what the server asked for.
 
     The constructor never raises, because an exception there would take the whole triggerer down. Bad values are found
     when Airflow stores the DAG, which shows them as an import error.
