@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+from typing import Any
 
 import pytest
 
 from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.calls import Call, Reply
+from airflow_provider_cohere_datasets.core.calls import Call, Reply, Upload
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUnexpectedAnswerError
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 
@@ -42,6 +44,29 @@ def reply(value: object) -> Reply:
 )
 def test_calls(call: Call, method: str, target: str, repeatable: bool) -> None:
     assert (call.method, call.target, call.repeatable) == (method, target, repeatable)
+
+
+def test_an_upload_has_its_files() -> None:
+    upload = Upload("data", "a.jsonl", io.BytesIO)
+    assert calls.create_dataset((), [upload]).uploads == (upload,)
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "says"),
+    [
+        (calls.read_created, {"id": ""}, "no usable dataset id in it"),
+        (calls.read_key_check, {"valid": "yes"}, "no word on whether the key is valid"),
+        (calls.read_dataset, {"dataset": None}, "no dataset in it"),
+        (calls.read_usage, {"organization_usage": "much"}, "a usage that is not a number"),
+    ],
+)
+def test_an_unexpected_answer_says_what_is_wrong(read: Any, value: object, says: str) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError) as caught:
+        read(GET, reply(value))
+    assert caught.value.message == (
+        f"Could not get the dataset: GET /v1/datasets/reviews-abc123 answered 200 with {says}."
+    )
+    assert caught.value.status == 200
 
 
 def test_the_name_of_the_argument_is_in_the_error() -> None:

@@ -9,8 +9,12 @@ import pytest
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.account import RequestPolicy
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
-from airflow_provider_cohere_datasets.core.errors import CohereTransportError, CohereUploadUnknownError
-from airflow_provider_cohere_datasets.core.retries import exchange, retry_after
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereRedirectError,
+    CohereTransportError,
+    CohereUploadUnknownError,
+)
+from airflow_provider_cohere_datasets.core.retries import error_for, exchange, redirected, retry_after
 
 NOW = 1580702706.0  # Mon, 03 Feb 2020 04:05:06 GMT
 DATE = "Mon, 03 Feb 2020 04:05:06 GMT"
@@ -96,3 +100,85 @@ def test_a_flow_ends_with_its_result() -> None:
     with pytest.raises(StopIteration) as stop:
         flow.send(Reply("u", 200, body=b"{}"))
     assert stop.value.value == 0
+
+
+def test_an_error_says_what_was_done_to_what() -> None:
+    headers = {"retry-after": "9"}
+    found = error_for(
+        calls.get_dataset("a"), Reply("http://x/v1/datasets/a", 404, headers, b'{"id": "e1", "message": "no."}')
+    )
+    assert found.message == "Cohere does not know the dataset 'a'. GET /v1/datasets/a answered 404: no."
+    assert (found.dataset_id, found.status, found.method, found.path) == ("a", 404, "GET", "/v1/datasets/a")
+    assert (found.error_id, found.retry_after) == ("e1", 9.0)
+    other = error_for(calls.get_usage(), Reply("http://x/v1/datasets/usage", 404))
+    assert other.message == "Cohere does not know it. GET /v1/datasets/usage answered 404."
+    assert error_for(calls.get_usage(), Reply("http://x", 503)).message.startswith(
+        "Cohere could not get the usage just"
+    )
+    assert error_for(calls.delete_dataset("a"), Reply("http://x", 400)).message.startswith(
+        "Cohere refuses to delete the"
+    )
+    assert error_for(calls.check_api_key(), Reply("http://x", 403)).message.startswith(
+        "The API key may not check the API"
+    )
+
+
+def test_the_servers_words_may_be_no_utf8_and_are_cut() -> None:
+    def words(body: bytes) -> str:
+        return error_for(calls.get_usage(), Reply("http://x", 500, {}, body)).message.partition("answered 500")[2]
+
+    assert words(b"caf\xe9") == ": caf\ufffd."
+    assert words(b"x" * 1000) == f": {'x' * 1000}."
+    assert words(b"x" * 1001) == f": {'x' * 1000}…."
+
+
+def test_an_upload_whose_fate_is_unknown_keeps_the_facts() -> None:
+    flow = exchange(calls.create_dataset((), ()), calls.read_created, RequestPolicy())
+    next(flow)
+    with pytest.raises(CohereUploadUnknownError) as caught:
+        flow.send(Reply("http://x/v1/datasets", 503, {"retry-after": "9"}, b'{"id": "e1"}'))
+    found = caught.value
+    assert (found.status, found.method, found.path) == (503, "POST", "/v1/datasets")
+    assert (found.error_id, found.retry_after, found.tries) == ("e1", 9.0, 1)
+    assert found.message.startswith("Cohere could not create the dataset just now.")
+
+
+@pytest.mark.parametrize(
+    ("base", "location", "followed"),
+    [
+        ("https://x", "https://x:443/v1/other", True),
+        ("https://x:443", "https://x/v1/other", True),
+        ("http://x", "http://x:80/v1/other", True),
+        ("https://x", "https://x:80/v1/other", False),
+        ("https://x", "http://x:443/v1/other", False),
+        ("https://x", "https://y/v1/other", False),
+        ("https://x", "https://[", False),
+        ("https://x", "", False),
+    ],
+)
+def test_a_redirect_stays_at_its_origin(base: str, location: str, followed: bool) -> None:
+    call = calls.get_usage()
+    reply = Reply(f"{base}{call.target}", 307, {"location": location} if location else {})
+    if followed:
+        assert redirected(call, reply, 1).target == "/v1/other"
+        return
+    with pytest.raises(CohereRedirectError) as caught:
+        redirected(call, reply, 1)
+    assert (caught.value.method, caught.value.path, caught.value.status) == ("GET", "/v1/datasets/usage", 307)
+    expected = "in a way" if not location else "to another place"
+    assert f"was redirected {expected} that is not followed" in caught.value.message
+
+
+def test_five_redirects_are_no_loop() -> None:
+    call = calls.get_usage()
+    reply = Reply(f"https://x{call.target}", 307, {"location": "/v1/other"})
+    assert redirected(call, reply, 5).target == "/v1/other"
+    with pytest.raises(CohereRedirectError, match="was redirected in a loop"):
+        redirected(call, reply, 6)
+
+
+def test_a_server_may_ask_for_as_long_as_is_allowed() -> None:
+    policy = RequestPolicy(max_retry_after=9.0, max_tries=2)
+    flow = exchange(calls.get_usage(), calls.read_usage, policy, uniform=lambda low, high: 0.0)
+    next(flow)
+    assert flow.send(Reply("http://x", 503, {"retry-after": "9"})) == Pause(9.0)
