@@ -244,8 +244,10 @@ class Looker:
                         raise
                     seen[dataset_id] = error
                     if isinstance(error, CohereTransportError):
-                        return seen  # The others may take as long to fail; the next look asks for them first.
-            missing = [i for i in missing if isinstance(seen[i], Observation) and seen[i].status is None]
+                        # The others may take as long to fail. The next look asks for them first, and again for what
+                        # may only be unknown yet.
+                        return {i: each for i, each in seen.items() if not _is_missing(each)}
+            missing = [i for i in missing if _is_missing(seen[i])]
         return seen
 
     def _through_the_list(self, wanted: set[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
@@ -274,6 +276,10 @@ class Looker:
         finally:
             steps.close()
         return seen
+
+
+def _is_missing(looked: Looked) -> bool:
+    return isinstance(looked, Observation) and looked.status is None
 
 
 def _answered(seen: Mapping[str, Looked]) -> bool:

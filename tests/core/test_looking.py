@@ -246,6 +246,8 @@ def test_a_connection_that_breaks_costs_nothing_that_was_seen() -> None:
     assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": CohereTransportError}
     assert api.asked == ["a", "b"], "the next one may take as long to fail"
     assert set(api.look(looker, "abc")) == {"a", "c", "b"}, "it is asked for last"
+    unknown_yet = Api({"b": TransportFailure("no")})
+    assert statuses(unknown_yet.look(Looker(), "ab")) == {"b": CohereTransportError}
 
 
 def test_several_bad_ones_all_come_last() -> None:
