@@ -238,7 +238,7 @@ def _duration(name: str, value: Any) -> timedelta | None:
 
 
 def _types(value: Any) -> tuple[str, ...] | None:
-    if value is None or value == "":
+    if value is None:
         return None
     # A text would be searched for parts of itself: "embed-input" allows "embed".
     types = tuple(value) if is_listed(value) else ()

@@ -34,7 +34,9 @@ LIST = "/v1/datasets"
 @pytest.fixture(scope="module")
 def shared() -> Iterator[tuple[Emulator, VirtualClock]]:
     clock = VirtualClock()
-    settings = EmulatorSettings(clock=clock, validation_seconds=10, api_keys=("key",), max_dataset_bytes=5000)
+    settings = EmulatorSettings(
+        clock=clock, validation_seconds=10, phase_weights=(1, 2, 7), api_keys=("key",), max_dataset_bytes=5000
+    )
     with running_emulator(settings) as emulator:
         yield emulator, clock
 

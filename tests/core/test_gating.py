@@ -161,11 +161,10 @@ def test_durations_that_are_none(value: object) -> None:
         Requirements.of(max_age=value)
 
 
-@pytest.mark.parametrize("value", ["a", [], (), [7], ["a", ""], [None], {"a": 1}, 7])
+@pytest.mark.parametrize("value", ["a", "", [], (), [7], ["a", ""], [None], {"a": 1}, 7])
 def test_types_that_are_none(value: object) -> None:
     with pytest.raises(CohereInputError, match=r"^allowed_types must be a list of types"):
         Requirements.of(allowed_types=value)
-    assert Requirements.of(allowed_types="") == Requirements.of(), "a template that renders to nothing"
 
 
 @pytest.mark.parametrize(
