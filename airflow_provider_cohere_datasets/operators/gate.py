@@ -44,8 +44,8 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
     its figures in one message; of several datasets it names the first 20 in some 4,000 characters, and the task's log
     has all of them.
 
-    Numbers may be texts, because templates render to text. An argument that renders to an empty text is not set, but for
-    ``allowed_types``, which is refused then.
+    Numbers may be texts, because templates render to text. An argument that renders to an empty text is not set;
+    only ``allowed_types`` is refused then.
 
     :param dataset_id: the dataset; one that does not exist is an error, whatever ``on_violation`` says.
     :param dataset_ids: several datasets, at most 1,000; each takes one request. One that does not exist has failed.
