@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUnexpectedAnswerError
 from airflow_provider_cohere_datasets.core.selection import checked_id
-from airflow_provider_cohere_datasets.core.untrusted import is_doubtful, printable, storable, total
+from airflow_provider_cohere_datasets.core.untrusted import INT64, is_doubtful, printable, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -221,7 +221,7 @@ def read_usage(call: Call, reply: Reply) -> int:
     value = read_result(call, reply, "organization_usage")
     try:
         usage = int(value or 0)
-        if usage != total([usage]):
+        if not -INT64 <= usage < INT64:
             raise OverflowError
         return usage
     except (TypeError, ValueError, OverflowError):

@@ -23,9 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from airflow_provider_cohere_datasets.core.untrusted import total
-
-_INT64 = 2**63
+from airflow_provider_cohere_datasets.core.untrusted import INT64, total
 
 
 def _int64(value: Any) -> Any:
@@ -38,7 +36,7 @@ def _int64(value: Any) -> Any:
         if not value.is_integer():
             raise ValueError("has a fraction")
         value = int(value)
-    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+    if isinstance(value, int) and not -INT64 <= value < INT64:
         raise ValueError("does not fit into 64 bits")
     return value
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_INT64 = 2**63
+#: Beyond what 64 bits hold.
+INT64 = 2**63
 #: Control characters, and those that change the direction of text or cannot be seen: they could forge a log.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]+")
 #: Where JSON has none of these, :func:`storable` has nothing to do.
@@ -35,7 +36,7 @@ def storable(value: Any) -> Any:
     if isinstance(value, list):
         return [storable(item) for item in value]
     if isinstance(value, int):
-        return value if -_INT64 <= value < _INT64 else str(value)
+        return value if -INT64 <= value < INT64 else str(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -46,4 +47,4 @@ def is_doubtful(body: bytes) -> bool:
 
 def total(numbers: Iterable[int]) -> int:
     """Return a sum, or the most or the least that 64 bits hold."""
-    return max(-_INT64, min(sum(numbers), _INT64 - 1))
+    return max(-INT64, min(sum(numbers), INT64 - 1))
