@@ -13,6 +13,8 @@ UNKNOWN: Final = -2
 UNRANKED: Final = -1
 #: The one number that is no hash in Python.
 _FREE: Final = -1
+#: Slots of the first table, for the many short lists, and of the second, so that long ones grow rarely: 3 MB.
+_SMALL, _LARGE = 1 << 14, 1 << 18
 
 
 class IdRanks:
@@ -24,7 +26,7 @@ class IdRanks:
 
     def __init__(self) -> None:
         self._count = 0
-        self._make(1 << 14)
+        self._make(_SMALL)
 
     def _make(self, slots: int) -> None:
         # Open addressing with linear probing.
@@ -56,7 +58,7 @@ class IdRanks:
         self._count += len(ids)
         while 3 * self._count > 2 * self._mask:
             keys, ranks = self._keys, self._ranks
-            self._make(2 * len(keys))
+            self._make(max(2 * len(keys), _LARGE))
             self._put(entry for entry in zip(keys, ranks, strict=True) if entry[0] != _FREE)
         self._put(zip(map(hash, ids), ranked, strict=False))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_cohere_datasets.emulator.rows import BadRow
@@ -141,7 +141,8 @@ class RecordShape:
         fields = {field.name: field for field in UPLOAD_TYPES[dataset_type]}
         self.required_fields = [field.name for field in fields.values() if field.required]
         for name in keep_fields:
-            fields.setdefault(name, Field(name, _ANYTHING, _anything))
+            known = fields.get(name)
+            fields[name] = replace(known, required=True) if known else Field(name, _ANYTHING, _anything)
         for name in optional_fields:
             fields.setdefault(name, Field(name, _ANYTHING, _anything, required=False))
         self.preserve_fields = list(dict.fromkeys([*keep_fields, *optional_fields]))

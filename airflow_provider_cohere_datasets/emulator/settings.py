@@ -57,6 +57,8 @@ class EmulatorSettings:
         """Refuse values that make no sense."""
         if not self.api_keys or not all(self.api_keys):
             raise ValueError("at least one API key is needed, and none may be empty")
+        if self.state is not None and not self.state.name:
+            raise ValueError("state must be a file")
         if not 0 <= self.port < 2**16:
             raise ValueError("port must be from 0 to 65535")
         if not 0 <= self.validation_seconds < float("inf"):

@@ -91,6 +91,7 @@ class TestSettings:
         [
             {"api_keys": ()},
             {"api_keys": ("",)},
+            {"state": Path("")},
             {"port": 65536},
             {"validation_seconds": -1},
             {"validation_seconds": float("nan")},

@@ -273,6 +273,11 @@ class TestBadRows:
         assert settled(content, keep_fields="keep")["validation_error"].startswith("line 2: ")
         assert settled(content, optional_fields="keep")["validation_status"] == "validated"
 
+    def test_a_kept_field_must_be_there_though_its_type_does_without(self, settled: Settled) -> None:
+        row = {"query": "q", "relevant_passages": ["a"]}
+        dataset = settled(jsonl(row), type="reranker-finetune-input", keep_fields="hard_negatives")
+        assert dataset["validation_error"] == 'line 1: required field "hard_negatives" is missing'
+
     def test_nested_too_deeply_to_be_kept(self, settled: Settled) -> None:
         deep = "[" * 100_000 + "]" * 100_000
         dataset = settled(f'{{"text": "a", "keep": {deep}}}', keep_fields="keep")
