@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInvalidRequestError,
     CohereListingError,
     CoherePermissionError,
+    CohereRateLimitError,
     CohereServerError,
     CohereTransportError,
     CohereUnexpectedAnswerError,
@@ -203,52 +204,59 @@ class Looker:
     def look(self, ids: Collection[str], policy: RequestPolicy) -> Flow[dict[str, Looked]]:
         """Look once at all of them.
 
-        A dataset that is said not to exist is asked for again after 1 and after 2 more seconds. An answer that
-        refuses one dataset only is the result for this one, so that others who look at the same time do not suffer.
-        Where only the list is refused, it is not asked for again. Where no answer comes any more, what was seen until
-        then is the result.
+        A dataset that is said not to exist is asked for again after 1 and after 2 more seconds. An error that one
+        dataset meets is the result for this one, so that others who look at the same time do not suffer. Where only the
+        list is refused, it is not asked for again. Where no answer comes any more, or the server's limit is reached,
+        what was seen until then is the result.
 
         :param ids: the datasets.
         :param policy: tries and deadlines of each request.
-        :returns: an observation or an error for each id, as far as the server answered.
-        :raises CohereDatasetsError: if the server does not answer for any of them.
+        :returns: an observation or an error for each id that was asked for and has an answer that can be relied on.
+        :raises CohereDatasetsError: if the server does not answer for any of them, or refuses all.
         """
         seen: dict[str, Looked] = {}
         if len(ids) > max(_FEW, self._list_cost):
             seen |= yield from self._through_the_list(set(ids), policy)
-        # Suspects come last: if the server fails for one of the others too, it fails for all.
-        missing = sorted((i for i in ids if i not in seen), key=lambda i: i in self._suspects)
+        # Suspects come last, and the one that failed last behind them all: nobody stands in front of others for ever.
+        missing = sorted((i for i in ids if i not in seen), key=self._turn)
         for pause in (0.0, *_GRACE):
             if missing and pause:
                 yield Pause(pause)
-            for dataset_id in missing:
+            for position, dataset_id in enumerate(missing):
                 try:
                     call = calls.get_dataset(dataset_id)
                     # What failed in the last look has one try, so that the others need not wait for it.
-                    once = _answered(seen) and dataset_id in self._suspects
-                    tries = replace(policy, max_tries=1) if once else policy
-                    seen[dataset_id] = yield from exchange(call, _read_observation, tries)
+                    tries = 1 if seen and dataset_id in self._suspects else None
+                    seen[dataset_id] = yield from exchange(call, _read_observation, policy, tries=tries)
                     self._suspects = [each for each in self._suspects if each != dataset_id]
                 except CohereDatasetNotFoundError:
                     seen[dataset_id] = Observation(dataset_id, None)
-                except CohereInvalidRequestError as error:
+                except (CohereInvalidRequestError, CoherePermissionError) as error:
                     seen[dataset_id] = error
-                except CoherePermissionError as error:
-                    seen[dataset_id] = error
-                    # One may be somebody else's. If the first two are refused, or all, it is the key.
-                    if not _answered(seen) and (len(seen) > 1 or dataset_id == missing[-1]):
-                        raise
-                except (CohereServerError, CohereUnexpectedAnswerError, CohereTransportError) as error:
+                except (
+                    CohereRateLimitError,
+                    CohereServerError,
+                    CohereTransportError,
+                    CohereUnexpectedAnswerError,
+                ) as error:
                     self._suspects = [*(each for each in self._suspects if each != dataset_id), dataset_id]
-                    if not _answered(seen):
+                    if not seen:
                         raise
                     seen[dataset_id] = error
-                    if isinstance(error, CohereTransportError):
+                    if isinstance(error, (CohereRateLimitError, CohereTransportError)):
                         # The others may take as long to fail. The next look asks for them first, and again for what
                         # may only be unknown yet.
-                        return {i: each for i, each in seen.items() if not _is_missing(each)}
-            missing = [i for i in missing if _is_missing(seen[i])]
+                        for other in missing[position + 1 :]:
+                            seen.pop(other, None)
+                        break
+            missing = [i for i in missing if i in seen and _is_missing(seen[i])]
+        refused = [each for each in seen.values() if isinstance(each, CoherePermissionError)]
+        if refused and len(refused) == len(seen):
+            raise refused[0]  # One may be somebody else's. If all are, it is the key.
         return seen
+
+    def _turn(self, dataset_id: str) -> int:
+        return self._suspects.index(dataset_id) if dataset_id in self._suspects else -1
 
     def _through_the_list(self, wanted: set[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
         """Read the list until all that is wanted was found."""
@@ -280,11 +288,6 @@ class Looker:
 
 def _is_missing(looked: Looked) -> bool:
     return isinstance(looked, Observation) and looked.status is None
-
-
-def _answered(seen: Mapping[str, Looked]) -> bool:
-    """Return whether anything came but refusals."""
-    return any(not isinstance(each, CoherePermissionError) for each in seen.values())
 
 
 @dataclass(frozen=True, slots=True)

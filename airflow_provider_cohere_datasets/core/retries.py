@@ -35,6 +35,7 @@ def exchange(
     read: Callable[[Call, Reply], T],
     policy: RequestPolicy,
     *,
+    tries: int | None = None,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Flow[T]:
     """Send a call until its answer can be read, or until trying again is pointless.
@@ -42,13 +43,14 @@ def exchange(
     :param call: the call.
     :param read: reads the answer; may raise :class:`~.errors.CohereUnexpectedAnswerError`, which is transient.
     :param policy: how often to try and how long to wait.
+    :param tries: how often to try instead. A rate limit, which is no fault of this call, has the policy's tries.
     :param uniform: where the jitter comes from.
     :raises CohereDatasetsError: the last error, with the number of tries in it.
     """
-    tries = redirects = 0
+    sent = redirects = 0
     while True:
         outcome = yield call
-        tries += 1
+        sent += 1
         try:
             reply = answered(call, outcome)
             if not 300 <= reply.status < 400:
@@ -57,13 +59,14 @@ def exchange(
             call = redirected(call, reply, redirects)
             continue
         except errors.CohereDatasetsError as error:
-            error.tries = tries
+            error.tries = sent
             unknown = None if call.repeatable else _unknown_fate(call, outcome, error)
             if unknown is not None:
                 raise unknown from error
-            if error.permanent or tries - redirects >= policy.max_tries:
+            most = policy.max_tries if tries is None or isinstance(error, errors.CohereRateLimitError) else tries
+            if error.permanent or sent - redirects >= most:
                 raise
-            delay = _delay(error, tries - redirects, policy, uniform)
+            delay = _delay(error, sent - redirects, policy, uniform)
         yield Pause(delay)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetsError,
     CohereInvalidRequestError,
     CoherePermissionError,
+    CohereRateLimitError,
     CohereServerError,
     CohereTransportError,
     CohereUnexpectedAnswerError,
@@ -30,12 +31,15 @@ Answer = Callable[[Call], Any]
 class Api:
     """Answers calls: with datasets by id, or with what is put in their place.
 
+    Those in ``answers`` are given first, one after the other.
+
     :param cap: rows of a page at the most.
     """
 
     def __init__(self, statuses: dict[str, Any], cap: int = 100) -> None:
         self.statuses = statuses
         self.cap = cap
+        self.answers: dict[str, Iterator[Any]] = {}
         self.asked: list[str] = []
         self.pauses: list[float] = []
 
@@ -66,7 +70,7 @@ class Api:
             if "head" in self.statuses:
                 rows = self.statuses["head"]
             return reply(call, self.statuses.get("list", {"datasets": rows[offset : offset + limit]}))
-        state = self.statuses.get(call.dataset_id, 404)
+        state = next(self.answers.get(call.dataset_id, iter(())), self.statuses.get(call.dataset_id, 404))
         return reply(call, {"dataset": row(call.dataset_id, state)} if isinstance(state, str) else state)
 
 
@@ -223,22 +227,38 @@ def test_a_key_that_may_not_read_datasets_either() -> None:
     api = Api({**dict.fromkeys("abcdef", 403), "list": 403})
     with pytest.raises(CoherePermissionError):
         api.look(Looker(), "abcdef")
-    assert api.asked == ["list", "a", "b"]
+    assert api.asked == ["list", *"abcdef"]
     with pytest.raises(CoherePermissionError):
         Api({"a": 403}).look(Looker(), "a")
 
 
 @pytest.mark.parametrize("status", [402, 403])
 def test_a_dataset_of_somebody_else_is_nobody_elses_error(status: int) -> None:
-    api = Api({"a": status, "b": "queued", "c": status, "d": "validated"})
-    expected = {"a": CoherePermissionError, "b": "queued", "c": CoherePermissionError, "d": "validated"}
+    api = Api({"a": status, "b": status, "c": 500, "d": "validated"})
+    expected = {"a": CoherePermissionError, "b": CoherePermissionError, "c": CohereServerError, "d": "validated"}
     assert statuses(api.look(Looker(), "abcd")) == expected
 
 
-def test_a_server_that_fails_behind_a_refusal_ends_the_look() -> None:
-    api = Api({"a": 403, "b": 500, "c": "queued"})
-    with pytest.raises(CohereServerError):
-        api.look(Looker(), "abc")
+def test_a_rate_limit_costs_nothing_that_was_seen() -> None:
+    api, looker = Api({"a": "queued", "b": 429, "c": "queued"}), Looker()
+    assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": CohereRateLimitError}
+    api.statuses["b"] = "validated"
+    assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": "validated", "c": "queued"}
+    assert api.asked == ["a", "c", "b"]
+    with pytest.raises(CohereRateLimitError):
+        Api(dict.fromkeys("abc", 429)).look(Looker(), "abc")
+
+
+def test_a_rate_limit_is_waited_out_for_a_dataset_that_failed_before() -> None:
+    limits = iter([429, 429, "queued"])
+    api = Api({"a": "queued", "b": 500})
+    looker = Looker()
+    assert statuses(api.look(looker, "ab")) == {"a": "queued", "b": CohereServerError}
+    policy, look = RequestPolicy(max_tries=3, backoff_base=0), looker.look
+    assert statuses(api.run(look("ab", policy))) == {"a": "queued", "b": CohereServerError}
+    assert api.asked == ["a", "b", "a", "b"], "no more than one try for a fault of its own"
+    api.answers["b"] = limits
+    assert statuses(api.run(look("ab", policy))) == {"a": "queued", "b": "queued"}
 
 
 def test_a_connection_that_breaks_costs_nothing_that_was_seen() -> None:
@@ -246,8 +266,29 @@ def test_a_connection_that_breaks_costs_nothing_that_was_seen() -> None:
     assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": CohereTransportError}
     assert api.asked == ["a", "b"], "the next one may take as long to fail"
     assert set(api.look(looker, "abc")) == {"a", "c", "b"}, "it is asked for last"
-    unknown_yet = Api({"b": TransportFailure("no")})
-    assert statuses(unknown_yet.look(Looker(), "ab")) == {"b": CohereTransportError}
+
+
+def test_what_is_not_there_is_told_though_the_connection_breaks_for_another() -> None:
+    api = Api({"b": TransportFailure("no"), "c": "queued"})
+    assert statuses(api.look(Looker(), "abc")) == {"a": None, "b": CohereTransportError}
+    assert api.asked == ["a", "b", "a", "a"]
+
+
+def test_what_may_be_there_already_is_not_told_where_the_connection_breaks() -> None:
+    api = Api({"c": "queued"})
+    api.answers["a"] = iter([404, TransportFailure("no")])
+    assert statuses(api.look(Looker(), "abc")) == {"a": CohereTransportError, "c": "queued"}
+    assert api.asked == ["a", "b", "c", "a"], "b may be there by now, so nothing is told of it"
+
+
+def test_one_that_fails_for_ever_stands_in_front_of_nobody() -> None:
+    broken = TransportFailure("no")
+    api, looker = Api({"a": "queued", "x": broken, "y": broken}), Looker()
+    assert statuses(api.look(looker, "axy")) == {"a": "queued", "x": CohereTransportError}
+    assert statuses(api.look(looker, "axy")) == {"a": "queued", "y": CohereTransportError}
+    assert statuses(api.look(looker, "axy")) == {"a": "queued", "x": CohereTransportError}
+    api.statuses["y"] = "validated"
+    assert statuses(api.look(looker, "axy")) == {"a": "queued", "y": "validated", "x": CohereTransportError}
 
 
 def test_several_bad_ones_all_come_last() -> None:
