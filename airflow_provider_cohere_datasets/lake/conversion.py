@@ -243,8 +243,10 @@ def _values(array: pa.Array) -> list[Any]:
     if _is(kind, _MOMENTS):
         return _moments(array)
     if types.is_dictionary(kind):  # pyarrow decodes none of views, which is what polars has.
-        entries = _values(array.dictionary)
-        return [None if index is None else entries[index] for index in array.indices.to_pylist()]
+        indices = array.indices.to_pylist()
+        # The few that these rows use: the whole column's entries come with each batch of it.
+        entries = {index: _values(array.dictionary.slice(index, 1))[0] for index in set(indices) - {None}}
+        return [entries.get(index) for index in indices]
     if types.is_run_end_encoded(kind):
         return _values(pc.run_end_decode(array))
     if types.is_map(kind):

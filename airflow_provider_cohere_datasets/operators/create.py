@@ -263,7 +263,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         task = dag.get_task(self.task_id)
         mapped = getattr(task, "partial_kwargs", None)
         written = self._name_as_written if mapped is None else mapped.get("name")
-        if written is None and _expanded_names(task).count(self._name_as_written) > 1:
+        if written is None and _is_repeated(task, self._name_as_written):
             written = self._name_as_written
         if not isinstance(written, str):
             return mapped is not None and written is not None
@@ -375,10 +375,13 @@ def _seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
-def _expanded_names(task: Any) -> list[Any]:
-    """Return the names in ``expand()`` or ``expand_kwargs()``, as far as they are written in the DAG."""
+def _is_repeated(task: Any, name: object) -> bool:
+    """Return whether ``expand()`` or ``expand_kwargs()`` gives one name to several instances, as far as is written."""
     value = getattr(getattr(task, "expand_input", None), "value", None)
-    if isinstance(value, dict):
+    if isinstance(value, dict):  # Each name meets each of the other arguments' values.
+        others = [each for argument, each in value.items() if argument != "name"]
         names = value.get("name")
-        return list(names) if isinstance(names, list | tuple) else []
-    return [row.get("name") for row in value if isinstance(row, dict)] if isinstance(value, list | tuple) else []
+        alone = all(isinstance(each, list | tuple | dict) and len(each) == 1 for each in others)
+        return not alone or (isinstance(names, list | tuple) and names.count(name) > 1)
+    rows = value if isinstance(value, list | tuple) else []
+    return [row.get("name") for row in rows if isinstance(row, dict)].count(name) > 1

@@ -202,6 +202,12 @@ def test_categories_of_polars(kind: Any) -> None:
     assert [row["x"] for row in parsed(converted(frame.slice(1, 2)))] == [None, "neg"]
 
 
+def test_entries_of_a_dictionary_that_no_row_has_are_no_trouble() -> None:
+    entries = pa.array([0, 10**18], pa.timestamp("s"))  # the second is far beyond the year 9999
+    column = pa.DictionaryArray.from_arrays(pa.array([0, None], pa.int8()), entries)
+    assert converted(pa.table({"x": column})) == b'{"x":"1970-01-01T00:00:00"}\n{"x":null}\n'
+
+
 def test_labels_of_rows_are_no_data_but_an_index_with_a_name_is() -> None:
     frame = pd.DataFrame({"x": [1, 2, 3, 4]})[[True, False, True, True]]
     assert converted(frame) == b'{"x":1}\n{"x":3}\n{"x":4}\n'

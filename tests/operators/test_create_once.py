@@ -587,6 +587,9 @@ def test_which_names_are_shared_in_other_ways_of_mapping() -> None:
         make.partial(task_id="both", **kind).expand_kwargs([{"data": "a", "name": "a"}])
         make.partial(task_id="given", **kind).expand_kwargs(names())
         make.partial(task_id="twice", data="a", **kind).expand(name=["x", "b", "x"])
+        make.partial(task_id="crossed", **kind).expand(name=["x", "b"], data=["a", "b"])
+        make.partial(task_id="one_file", **kind).expand(name=["x", "b"], data=["a"])
+        make.partial(task_id="some_files", **kind).expand(name=["x", "b"], data=names())
         make.partial(task_id="same", **kind).expand_kwargs([{"data": "a", "name": "x"}, {"data": "b", "name": "x"}])
 
         @task_group
@@ -597,6 +600,7 @@ def test_which_names_are_shared_in_other_ways_of_mapping() -> None:
 
         group.expand(path=["a", "b"])
     expected = {"one": True, "each": False, "both": False, "given": False, "twice": True, "same": True}
+    expected |= {"crossed": True, "one_file": False, "some_files": True}
     expected |= {"group.plain": True, "group.dated": True, "group.own": False}
     context: Any = {"ti": SimpleNamespace(map_index=0), "dag": dag}
     found = {}
