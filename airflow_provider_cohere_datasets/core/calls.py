@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: What an answer has in it only if something went wrong, whatever its status says.
+_ERRORS = frozenset({"message", "error", "errors", "detail"})
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -190,11 +193,13 @@ def read_object(call: Call, reply: Reply) -> dict[str, Any]:
 def read_result(call: Call, reply: Reply, key: str) -> Any:
     """Read one value of an answer that may leave it out when it is zero or empty; ``None`` if it does.
 
-    :raises CohereUnexpectedAnswerError: if the answer is an error that came with a success status.
+    :raises CohereUnexpectedAnswerError: if it says something else instead, as an error that came with a success status.
     """
     value = read_object(call, reply)
-    if key not in value and not value.keys().isdisjoint({"message", "error", "detail"}):
-        raise unexpected(call, reply, f"an error instead of {key!r}")
+    # Numbers may go with a list that is left out because it is empty, and ``meta`` is about the API itself.
+    others = [name for name, each in value.items() if each and isinstance(each, str | list | dict) and name != "meta"]
+    if key not in value and others:
+        raise unexpected(call, reply, f"{printable(', '.join(map(repr, others)))[:100]} instead of {key!r}")
     return value.get(key)
 
 
@@ -239,8 +244,8 @@ def read_created(call: Call, reply: Reply) -> str:
 
 def read_deleted(call: Call, reply: Reply) -> None:
     """Read the answer to :func:`delete_dataset`: an empty object, or nothing."""
-    if reply.body.strip():
-        read_object(call, reply)
+    if reply.body.strip() and not _ERRORS.isdisjoint(read_object(call, reply)):
+        raise unexpected(call, reply, "an error")
 
 
 def read_key_check(call: Call, reply: Reply) -> dict[str, Any]:

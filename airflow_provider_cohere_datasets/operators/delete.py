@@ -14,7 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInvalidRequestError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, given
-from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id, is_empty, is_unset
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id, is_unset
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
@@ -48,8 +48,8 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
     with how many are left, so that its next try goes on with those. An error that would meet all of them, as a refused
     key, ends it at once; so do five failures in a row that the server may recover from.
 
-    Numbers and ``dry_run`` may be texts, because templates render to text. Any other argument that renders to an empty
-    text is not set.
+    Numbers and ``dry_run`` may be texts, because templates render to text. What selects datasets must not be an empty
+    text: a template that gave no value would make the selection wider.
 
     :param dataset_id: the dataset.
     :param dataset_ids: several datasets, at most 1,000.
@@ -106,19 +106,22 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         def known(name: str, default: Any = None) -> Any:
             return default if name in unknown else getattr(self, name)
 
+        for name in _SELECTION:
+            value = known(name)
+            if isinstance(value, str) and not value.strip():
+                raise CohereInputError(
+                    f"{name} is empty: a template gave no value, and without one more might be deleted than you want."
+                )
         dataset_id, limit = known("dataset_id"), known("max_deletions")
         order = _Order(
-            None if is_unset(dataset_id) else checked_id(dataset_id),
+            None if dataset_id is None else checked_id(dataset_id),
             Selection.of({"dataset_ids": known("dataset_ids")}, unknown=_SELECTION).dataset_ids,
             _age(known("older_than")),
             ListFilters.of(dataset_type=known("dataset_type"), validation_status=known("validation_status")),
             DEFAULT_MAX_DELETIONS if is_unset(limit) else checked_count("max_deletions", limit),
             _flag("dry_run", known("dry_run", default=False)),
         )
-        order.check(
-            perhaps_more=any(name in unknown for name in _SELECTION),
-            empty=[name for name in _SELECTION if is_empty(known(name))],
-        )
+        order.check(perhaps_more=any(name in unknown for name in _SELECTION))
         return order
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -231,19 +234,17 @@ class _Order(NamedTuple):
         """Whether a filter finds the datasets."""
         return self.older_than is not None or self.filters != ListFilters()
 
-    def check(self, *, perhaps_more: bool, empty: Sequence[str]) -> None:
+    def check(self, *, perhaps_more: bool) -> None:
         """Refuse what is given in no way, in several, or by a filter that finds everything.
 
         :param perhaps_more: whether arguments that are not known yet may make it whole.
-        :param empty: arguments that rendered to an empty text.
         """
         ways = [name for name in ("dataset_id", "dataset_ids") if getattr(self, name) is not None]
         ways += ["a filter"] * self.filtered
         if len(ways) > 1 or not (ways or perhaps_more):
-            none = "".join(["none of them", *(f"; {name} is empty" for name in empty)])
             raise CohereInputError(
                 f"Give either dataset_id, dataset_ids or a filter ({', '.join(_FILTERS)}), "
-                f"not {' and '.join(ways) or none}."
+                f"not {' and '.join(ways) or 'none of them'}."
             )
         if self.older_than == timedelta(0) and self.filters == ListFilters() and not perhaps_more:
             raise CohereInputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -111,11 +112,30 @@ def test_what_is_no_usage(value: object) -> None:
         calls.read_usage(calls.get_usage(), reply({"organization_usage": value}))
 
 
-@pytest.mark.parametrize("key", ["message", "error", "detail"])
-def test_an_error_in_a_success(key: str) -> None:
-    with pytest.raises(CohereUnexpectedAnswerError, match="an error instead of 'organization_usage'"):
-        calls.read_usage(calls.get_usage(), reply({key: "no"}))
-    assert calls.read_usage(calls.get_usage(), reply({key: "no", "organization_usage": 5})) == 5
+@pytest.mark.parametrize("key", ["message", "error", "errors", "detail", "status"])
+@pytest.mark.parametrize("said", ["no", ["no"], {"code": 7}])
+def test_something_else_in_a_success(key: str, said: object) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError, match=f"with '{key}' instead of 'organization_usage'"):
+        calls.read_usage(calls.get_usage(), reply({key: said}))
+    assert calls.read_usage(calls.get_usage(), reply({key: said, "organization_usage": 5})) == 5
+
+
+def test_what_says_nothing_beside_a_value_that_is_left_out() -> None:
+    others = {"meta": {"api_version": {"version": "1"}}, "total": 0, "limit": 100, "more": False, "next": "", "x": None}
+    assert calls.read_result(calls.get_usage(), reply(others), "datasets") is None
+
+
+@pytest.mark.parametrize("key", ["message", "error", "errors", "detail"])
+def test_a_deletion_that_came_with_an_error(key: str) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError, match="answered 200 with an error"):
+        calls.read_deleted(calls.delete_dataset("a"), reply({"deleted": False, key: "it is used by a job"}))
+    calls.read_deleted(calls.delete_dataset("a"), reply({"id": "a", "deleted": True}))
+
+
+@pytest.mark.parametrize(("usage", "taken"), [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)])
+def test_a_usage_has_64_bits(usage: int, taken: bool) -> None:
+    with nullcontext() if taken else pytest.raises(CohereUnexpectedAnswerError):
+        assert calls.read_usage(calls.get_usage(), reply({"organization_usage": usage})) == usage
 
 
 def test_a_key_check() -> None:

@@ -337,8 +337,11 @@ def test_a_listed_id_that_is_none_is_left(server: AdversarialServer) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({}, "Give either .* not none of them"),
-    ({"dataset_id": ""}, "not none of them; dataset_id is empty"),
-    ({"dataset_ids": "", "dataset_type": ""}, "not none of them; dataset_ids is empty; dataset_type is empty"),
+    ({"dataset_id": ""}, "^dataset_id is empty"),
+    ({"dataset_id": "", "validation_status": "failed"}, "^dataset_id is empty"),
+    ({"dataset_ids": "", "dataset_type": "x"}, "^dataset_ids is empty"),
+    ({"older_than": "", "validation_status": "failed"}, "^older_than is empty"),
+    ({"older_than": 5, "validation_status": ""}, "^validation_status is empty"),
     ({"dataset_id": None, "dataset_ids": None, "older_than": None}, "not none of them"),
     ({"dataset_id": "a", "dataset_ids": ["b"]}, "not dataset_id and dataset_ids"),
     ({"dataset_id": "a", "older_than": 5}, "not dataset_id and a filter"),
@@ -346,7 +349,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"older_than": 0}, "older_than of 0 alone"),
     ({"older_than": "0.0"}, "older_than of 0 alone"),
     ({"older_than": 1e-9}, "older_than of 0 alone"),
-    ({"older_than": timedelta(0), "dataset_type": " "}, "older_than of 0 alone"),
+    ({"older_than": timedelta(0), "dataset_type": " "}, "^dataset_type is empty"),
     ({"older_than": -1, "dataset_type": "x"}, "older_than must be"),
     ({"older_than": -DAY}, "older_than must be"),
     ({"older_than": "nan"}, "older_than must be"),
@@ -399,15 +402,12 @@ def test_and_when_they_come_out_of_templates(server: AdversarialServer, argument
 def test_templates_are_used(server: AdversarialServer, ids: list[str]) -> None:
     operator = CohereDeleteDatasetOperator(
         task_id="delete",
-        dataset_id="{{ nothing }}",
-        dataset_ids="{{ nothing }}",
         older_than="{{ days * 86400 }}",
         dataset_type="{{ type }}",
-        validation_status="{{ nothing }}",
         max_deletions="{{ most }}",
         dry_run="{{ dry }}",
     )
-    values: Any = {"nothing": "", "days": 6, "type": "embed-input", "most": 4, "dry": True}
+    values: Any = {"days": 6, "type": "embed-input", "most": 4, "dry": True}
     operator.render_template_fields(values)
     assert operator.execute({}) == done(*ids[:5:-1], dry_run=True)
     operator.max_deletions = "3"
