@@ -48,7 +48,8 @@ class CohereDatasetsError(Exception):
     :param retry_after: seconds that the server asked to wait.
     """
 
-    #: Whether trying again is pointless. A permanent error costs one request and ends Airflow's retries.
+    #: Whether trying again is pointless. A request that met a permanent error is not sent again, and Airflow's retries
+    #: end.
     permanent: ClassVar[bool] = True
 
     def __init__(
@@ -100,7 +101,7 @@ class CohereDatasetsError(Exception):
 
 
 class CohereInputError(CohereDatasetsError, ValueError):
-    """An argument, a connection or a file is not usable; found before any request."""
+    """An argument, a connection or a file is not usable; found before any request, where that is possible."""
 
 
 class CohereApiError(CohereDatasetsError):

@@ -30,12 +30,24 @@ def given(name: str, value: Any) -> str | None:
     """
     if value is None:
         return None
-    if not isinstance(value, str):
-        raise CohereInputError(f"{name} must be a text, not {type(value).__name__}.")
-    value = value.strip()
+    value = checked_text(name, value).strip()
     if value == "None":
         raise CohereInputError(f'{name} is the text "None": a template gave no value.')
     return value or None
+
+
+def checked_text(name: str, value: object) -> str:
+    """Return a text that can be sent.
+
+    :raises CohereInputError: if it is not a text, or half a character that takes two, as a text that was cut may have.
+    """
+    if not isinstance(value, str):
+        raise CohereInputError(f"{name} must be a text, not {type(value).__name__}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CohereInputError(f"{name} {value[:60]!r} has half a character in it, which cannot be sent.") from None
+    return value
 
 
 def checked_count(name: str, value: object, most: int | None = None) -> int:

@@ -277,9 +277,9 @@ class Looker:
                 else:
                     self._list_cost += isinstance(step, calls.Call)
                     answer = yield step
-        except (StopIteration, CohereListingError):
+        except (StopIteration, CohereListingError, CohereServerError, CohereUnexpectedAnswerError):
             pass  # Whatever the list did not show is asked for by its id.
-        except (CohereInvalidRequestError, CoherePermissionError):
+        except (CohereInvalidRequestError, CohereDatasetNotFoundError, CoherePermissionError):
             self._list_cost = _REFUSED  # That says nothing about the datasets themselves.
         finally:
             steps.close()

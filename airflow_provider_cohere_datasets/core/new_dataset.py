@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.filters import given
+from airflow_provider_cohere_datasets.core.filters import checked_text, given
 from airflow_provider_cohere_datasets.core.selection import is_unset
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class NewDataset:
             if flag is not None and not isinstance(flag, bool):
                 raise CohereInputError(f"{argument} must be True or False, not {flag!r:.40}.")
         for argument, text in (("text_separator", text_separator), ("csv_delimiter", csv_delimiter)):
-            if text is not None and not isinstance(text, str):
-                raise CohereInputError(f"{argument} must be a text, not {type(text).__name__}.")
+            if text is not None:
+                checked_text(argument, text)
         if csv_delimiter and len(csv_delimiter) != 1:
             raise CohereInputError(f"csv_delimiter must be one character, not {csv_delimiter!r:.40}.")
         return cls(
@@ -121,4 +121,4 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
     names = tuple(value) if listed else ()  # Some can be read only once.
     if not listed or not all(isinstance(name, str) and name.strip() for name in names):
         raise CohereInputError(f"{argument} must be a list of field names, not {value!r:.60}.")
-    return names
+    return tuple(checked_text(argument, name) for name in names)

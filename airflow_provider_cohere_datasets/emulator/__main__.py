@@ -77,6 +77,8 @@ def _serve(settings: EmulatorSettings) -> int:
             )
             stop.wait()
     except OSError as error:
+        if error.filename:  # a socket has none
+            return _refuse(f"cannot use {error.filename}: {error.strerror}")
         return _refuse(f"cannot serve on {settings.host}:{settings.port}: {error}")
     except sqlite3.Error as error:
         return _refuse(f"cannot use the state file {settings.state}: {error}")

@@ -1,10 +1,13 @@
-"""What the API says of a dataset."""
+"""What the API says: of a dataset, and of an error."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+
+from fastapi.responses import JSONResponse
 
 from airflow_provider_cohere_datasets.emulator.store import StoredDataset
 
@@ -38,6 +41,17 @@ def dataset_answer(dataset: StoredDataset, sign: Callable[[str, str], str]) -> d
     if dataset.status == dataset.outcome:
         answer |= dataset.findings
     return {**without_zero_values(answer), **dataset.overrides}
+
+
+def error_answer(status: int, message: str, headers: Any = None) -> JSONResponse:
+    """
+    Word an error as the API does.
+
+    :param status: the HTTP status.
+    :param message: what is wrong.
+    :param headers: headers that go with it.
+    """
+    return JSONResponse({"id": str(uuid.uuid4()), "message": message}, status, headers)
 
 
 def _part(dataset_id: str, part: dict[str, Any], sign: Callable[[str, str], str]) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from airflow_provider_cohere_datasets.emulator.answers import dataset_answer, without_zero_values
+from airflow_provider_cohere_datasets.emulator.answers import dataset_answer, error_answer, without_zero_values
 from airflow_provider_cohere_datasets.emulator.queries import CreateQuery, ListQuery
 from airflow_provider_cohere_datasets.emulator.rows import FORMATS
 from airflow_provider_cohere_datasets.emulator.settings import EmulatorSettings
@@ -74,24 +75,25 @@ def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> 
         if store.usage_bytes() + size_bytes > settings.max_organization_bytes:
             raise HTTPException(400, f"over capacity: {settings.max_organization_bytes} bytes for an organization")
         dataset_id = store.new_id(query.name)
-        # Checked here and now: what the clock reveals later must not depend on how busy this machine is.
-        verdict = validate(dataset_id, query.type, uploads, query.options(), store.folder(dataset_id))
-        created_us = store.now_us()
-        queued, processing, settled = settings.phases_us(created_us)
-        dataset = StoredDataset(
-            id=dataset_id,
-            name=query.name,
-            dataset_type=query.type,
-            created_us=created_us,
-            queued_us=queued,
-            processing_us=processing,
-            settled_us=settled,
-            outcome=verdict.outcome,
-            stored_bytes=verdict.stored_bytes,
-            contents=verdict.contents,
-            findings=verdict.findings,
-        )
-        store.add([dataset])
+        with store.new_folder(dataset_id) as folder:
+            # Checked here and now: what the clock reveals later must not depend on how busy this machine is.
+            verdict = validate(dataset_id, query.type, uploads, query.options(), folder)
+            created_us = store.now_us()
+            queued, processing, settled = settings.phases_us(created_us)
+            dataset = StoredDataset(
+                id=dataset_id,
+                name=query.name,
+                dataset_type=query.type,
+                created_us=created_us,
+                queued_us=queued,
+                processing_us=processing,
+                settled_us=settled,
+                outcome=verdict.outcome,
+                stored_bytes=verdict.stored_bytes,
+                contents=verdict.contents,
+                findings=verdict.findings,
+            )
+            store.add([dataset])
         return JSONResponse({"id": dataset_id})
 
     @api.get("/datasets")
@@ -131,11 +133,29 @@ def _download_routes(store: Store, signer: UrlSigner) -> APIRouter:
         expires, nonce, signature = (request.query_params.get(name, "") for name in ("Expires", "Nonce", "Signature"))
         if not signer.accepts(request.url.path, expires, nonce, signature):
             raise HTTPException(403, "the signature is wrong or has expired")
+        gone = HTTPException(404, "the file is gone")
         if store.find(dataset_id) is None:
-            raise HTTPException(404, "the file is gone")
-        return FileResponse(store.folder(dataset_id) / file, media_type="application/octet-stream")
+            raise gone
+        try:
+            return _OpenFileResponse((store.folder(dataset_id) / file).open("rb"))
+        except FileNotFoundError:
+            raise gone from None
 
     return downloads
+
+
+class _OpenFileResponse(FileResponse):
+    """Sends a file that is open already: whoever deletes it meanwhile does not cut it short."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        # This path leads to the open file, also when its own is gone.
+        status = os.fstat(file.fileno())
+        super().__init__(f"/dev/fd/{file.fileno()}", media_type="application/octet-stream", stat_result=status)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
 
 
 def _uploaded(field: str, upload: UploadFile | None) -> UploadedFile:
@@ -162,20 +182,16 @@ def _key_check(api_keys: tuple[str, ...]) -> Callable[[Request], Awaitable[None]
     return check_key
 
 
-def _error(status: int, message: str, headers: Any = None) -> JSONResponse:
-    return JSONResponse({"id": str(uuid.uuid4()), "message": message}, status, headers)
-
-
 async def _http_error(request: Request, error: StarletteHTTPException) -> JSONResponse:
     if isinstance(error.__cause__, ClientDisconnect):
-        return _error(499, "the client closed the request before the upload was complete")
-    return _error(error.status_code, str(error.detail), error.headers)
+        return error_answer(499, "the client closed the request before the upload was complete")
+    return error_answer(error.status_code, str(error.detail), error.headers)
 
 
 async def _parameter_error(request: Request, error: RequestValidationError) -> JSONResponse:
     complaints = (f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-    return _error(422, "; ".join(complaints))
+    return error_answer(422, "; ".join(complaints))
 
 
 async def _server_error(request: Request, error: Exception) -> JSONResponse:
-    return _error(500, "internal server error")
+    return error_answer(500, "internal server error")

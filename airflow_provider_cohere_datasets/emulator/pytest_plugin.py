@@ -50,5 +50,7 @@ def cohere_datasets_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulat
         monkeypatch.setenv("AIRFLOW_CONN_COHERE_DEFAULT", emulator.connection_json())
         # Of the two spellings the HTTP libraries prefer this one.
         others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        monkeypatch.setenv("no_proxy", ",".join(filter(None, (emulator.settings.host, others))))
+        if others != "*":  # which means every host, but only where it stands alone
+            others = ",".join(filter(None, (emulator.settings.host, others)))
+        monkeypatch.setenv("no_proxy", others)
         yield emulator

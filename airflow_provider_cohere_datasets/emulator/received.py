@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-_App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from airflow_provider_cohere_datasets.emulator.answers import error_answer
 
 # Enough for any test, and an emulator that runs for weeks does not grow.
 _REMEMBERED = 100_000
@@ -38,9 +36,13 @@ class ReceivedRequest:
 
 
 class RequestRecorder:
-    """Wraps an ASGI application and writes down every request, just before its answer goes out."""
+    """
+    Wraps an ASGI application and writes down every request, just before its answer goes out.
 
-    def __init__(self, app: _App) -> None:
+    What the end of the server cuts short is answered 503.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
         """
         Wrap an application.
 
@@ -49,12 +51,15 @@ class RequestRecorder:
         self._app = app
         self.requests: deque[ReceivedRequest] = deque(maxlen=_REMEMBERED)
 
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         headers = dict(scope["headers"])
+        answered = False
 
-        async def record_and_send(message: _Message) -> None:
+        async def record_and_send(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
+                answered = True
                 self.requests.append(
                     ReceivedRequest(
                         method=scope["method"],
@@ -67,4 +72,9 @@ class RequestRecorder:
                 )
             await send(message)
 
-        await self._app(scope, receive, record_and_send)
+        try:
+            await self._app(scope, receive, record_and_send)
+        except asyncio.CancelledError:
+            # Only uvicorn cancels, when it ends. Told of it, it would print a traceback and answer a bare 500.
+            if not answered:
+                await error_answer(503, "the server is shutting down")(scope, receive, record_and_send)

@@ -6,7 +6,9 @@ import codecs
 import csv
 import json
 import math
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
 FORMATS = (".jsonl", ".csv", ".txt")
@@ -14,6 +16,37 @@ FORMATS = (".jsonl", ".csv", ".txt")
 _BOM = codecs.BOM_UTF8
 _CHUNK_BYTES = 1 << 20
 _NOT_UTF8 = "not valid UTF-8"
+
+
+class _CellLimit:
+    """
+    Python's limit of the length of a CSV cell, of which there is one for all threads.
+
+    Documents are longer than its 128 KiB. It is lifted while any upload is read, and put back after the last.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._usual = 0
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Let cells have any length while the body runs."""
+        with self._lock:
+            if not self._readers:
+                self._usual = csv.field_size_limit(2**31 - 1)
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if not self._readers:
+                    csv.field_size_limit(self._usual)
+
+
+CELL_LIMIT = _CellLimit()
 
 
 class BadRow(ValueError):
@@ -31,7 +64,8 @@ def read_rows(file: BinaryIO, suffix: str, *, csv_delimiter: str, text_separator
     """
     Read an upload row by row; it is never in memory as a whole.
 
-    A bad row is handed out, not raised, so that the caller can go on to the next one.
+    A bad row is handed out, not raised, so that the caller can go on to the next one. Cells of a ``.csv`` file may
+    only be long while :data:`CELL_LIMIT` is lifted.
 
     :param file: the upload.
     :param suffix: one of :data:`FORMATS`.
@@ -82,7 +116,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _csv_rows(file: BinaryIO, delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)  # Documents are longer than the 128 KiB of Python, which has one limit for all.
     reader = csv.reader(_csv_lines(file), delimiter=delimiter, strict=True)
     try:
         header = next(reader, [])

@@ -40,7 +40,7 @@ class Emulator:
         Open the state.
 
         :param settings: the settings; the defaults when left out.
-        :raises OSError: when the state cannot be written.
+        :raises OSError: when the state cannot be written; ``filename`` tells where.
         :raises sqlite3.Error: when the state file is not one.
         """
         self.settings = settings or EmulatorSettings()
@@ -49,9 +49,7 @@ class Emulator:
         state = self.settings.state
         self._temporary = Path(tempfile.mkdtemp(prefix="cohere-emulator-")) if state is None else None
         database = self._temporary / "state.sqlite" if self._temporary else Path(state or "")
-        data_folder = database.with_name(f"{database.name}-data")
-        data_folder.mkdir(parents=True, exist_ok=True)
-        self.store = Store(self.settings, database, data_folder)
+        self.store = Store(self.settings, database, database.with_name(f"{database.name}-data"))
         self.app = RequestRecorder(create_app(self.settings, self.store))
 
     @property
@@ -107,7 +105,8 @@ class Emulator:
         :param created_at: when the first was created: epoch seconds or a datetime with a zone; else now. What
             is past its retention is gone at once.
         :param spacing_seconds: how much later than the one before each further one was created.
-        :param lifecycle: let each go through ``unknown``, ``queued`` and ``processing`` from its creation on.
+        :param lifecycle: let each go through the phases of ``phase_weights`` from its creation on, usually ``queued``
+            and ``processing``.
         :param size_bytes: what each adds to the usage.
         :param validation_error: the error, once the status is reached.
         :param fields: JSON fields of the answer, shown as they are, at all times, instead of the usual ones.

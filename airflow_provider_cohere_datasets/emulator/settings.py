@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,9 +13,22 @@ from pathlib import Path
 API_KEY_VARIABLE = "COHERE_EMULATOR_API_KEY"
 DEFAULT_API_KEY = "emulator-key"
 
+_CENTURY_SECONDS = 100 * 365 * 24 * 3600
+_MAX_INT64 = 2**63 - 1
+#: The least and the greatest value of each number; beyond, SQLite or the calendar would fail at each call.
+_BOUNDS = {
+    "port": (0, 2**16 - 1),
+    "validation_seconds": (0, _CENTURY_SECONDS),
+    "page_size": (1, _MAX_INT64),
+    "page_cap": (1, _MAX_INT64),
+    "retention_seconds": (0.001, _CENTURY_SECONDS),
+    "url_lifetime_seconds": (0.001, _CENTURY_SECONDS),
+}
+
 
 def _default_api_keys() -> tuple[str, ...]:
-    return (os.environ.get(API_KEY_VARIABLE) or DEFAULT_API_KEY,)
+    # Secret files often end with a line break.
+    return (os.environ.get(API_KEY_VARIABLE, "").strip() or DEFAULT_API_KEY,)
 
 
 @dataclass(frozen=True)
@@ -55,18 +70,16 @@ class EmulatorSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense."""
-        if not self.api_keys or not all(self.api_keys):
-            raise ValueError("at least one API key is needed, and none may be empty")
+        if not self.api_keys or not all(re.fullmatch(r"[!-~]+", key) for key in self.api_keys):
+            raise ValueError("at least one API key is needed, each of printable ASCII characters without blanks")
         if self.state is not None and not self.state.name:
             raise ValueError("state must be a file")
-        if not 0 <= self.port < 2**16:
-            raise ValueError("port must be from 0 to 65535")
-        if not 0 <= self.validation_seconds < float("inf"):
-            raise ValueError("validation_seconds must be a number of seconds, 0 or more")
-        if min(self.phase_weights) < 0 or sum(self.phase_weights) <= 0:
-            raise ValueError("phase_weights must not be negative, nor all zero")
-        if self.page_size < 1 or self.page_cap < 1:
-            raise ValueError("page_size and page_cap must be 1 or more")
+        total = sum(self.phase_weights)
+        if len(self.phase_weights) != 3 or min(self.phase_weights) < 0 or not 0 < total < math.inf:
+            raise ValueError("phase_weights must be three finite numbers, none negative and not all zero")
+        for name, (least, greatest) in _BOUNDS.items():
+            if not least <= getattr(self, name) <= greatest:
+                raise ValueError(f"{name} must be from {least} to {greatest}")
 
     def phases_us(self, created_us: int) -> tuple[int, int, int]:
         """
@@ -77,9 +90,9 @@ class EmulatorSettings:
         """
         total_us = round(self.validation_seconds * 1_000_000)
         unknown, queued, processing = self.phase_weights
-        share = total_us / (unknown + queued + processing)
+        total = unknown + queued + processing
         return (
-            created_us + round(unknown * share),
-            created_us + round((unknown + queued) * share),
+            created_us + round(unknown / total * total_us),
+            created_us + round((unknown + queued) / total * total_us),
             created_us + total_us,
         )

@@ -9,8 +9,10 @@ import shutil
 import sqlite3
 import string
 import threading
+import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,9 @@ _JSON_COLUMNS = ("contents", "findings", "overrides")
 # The only place that knows the life of a dataset: what is shown and what is filtered can never disagree.
 _STATUS = """CASE WHEN :now < queued_us THEN 'unknown' WHEN :now < processing_us THEN 'queued'
     WHEN :now < settled_us THEN 'processing' ELSE outcome END"""
+# The files of an upload, and how long it may take: another process may be at it, in the same folder.
+_WRITTEN = re.compile(r"(part|original)-\d\.\w+")
+_UPLOAD_SECONDS = 3600
 _SUFFIX_ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -103,32 +108,41 @@ class Store:
 
     def __init__(self, settings: EmulatorSettings, database: Path, data_folder: Path) -> None:
         """
-        Open the SQLite file, or make it.
+        Open the SQLite file, or make it, and clear away what uploads left that were killed.
 
         :param settings: clock and retention.
         :param database: the SQLite file.
         :param data_folder: where the parts are, one folder a dataset.
+        :raises OSError: when one of the folders cannot be made.
         :raises sqlite3.Error: when the file is not SQLite's.
         """
         self._settings = settings
         self._data_folder = data_folder
         self._lock = threading.RLock()
+        self._unfinished: set[str] = set()
+        database.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(database, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         try:
             # A crash of the process loses nothing; one of the machine may, which is fair for an emulator.
             self._db.execute("PRAGMA synchronous = OFF")
             self._db.executescript(_TABLES)
-        except sqlite3.Error:
+            self.organization_id = self._identity("organization_id", str(uuid.uuid4()))
+            self.user_id = self._identity("user_id", str(uuid.uuid4()))
+            self.signing_secret = self._identity("signing_secret", secrets.token_hex(32))
+            # Last, so that no folder is left beside a file that SQLite refuses.
+            data_folder.mkdir(exist_ok=True)
+            self._remove_orphans()
+        except (OSError, sqlite3.Error):
             self._db.close()
             raise
-        self.organization_id = self._identity("organization_id", str(uuid.uuid4()))
-        self.user_id = self._identity("user_id", str(uuid.uuid4()))
-        self.signing_secret = self._identity("signing_secret", secrets.token_hex(32))
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, and remove what unfinished uploads have written: they cannot be added any more."""
         with self._lock:
+            for dataset_id in self._unfinished:
+                if not self._knows(dataset_id):
+                    shutil.rmtree(self.folder(dataset_id), ignore_errors=True)
             self._db.close()
 
     def _identity(self, name: str, value: str) -> str:
@@ -145,6 +159,32 @@ class Store:
         """Tell where the files of a dataset are."""
         return self._data_folder / dataset_id
 
+    @contextmanager
+    def new_folder(self, dataset_id: str) -> Iterator[Path]:
+        """Make the folder of a dataset that the body adds; it is gone again when the body fails."""
+        folder = self.folder(dataset_id)
+        folder.mkdir(parents=True)
+        with self._lock:
+            self._unfinished.add(dataset_id)
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            with self._lock:
+                self._unfinished.remove(dataset_id)
+
+    def _remove_orphans(self) -> None:
+        # Not the clock of the settings: the file system has its own.
+        latest = time.time() - _UPLOAD_SECONDS
+        for folder in self._data_folder.iterdir():
+            with suppress(OSError):  # another process may be removing it
+                orphaned = folder.stat().st_mtime < latest and not self._knows(folder.name)
+                # Whatever else somebody keeps there is not ours to remove.
+                if orphaned and all(_WRITTEN.fullmatch(file.name) for file in folder.iterdir()):
+                    shutil.rmtree(folder)
+
     def new_id(self, name: str, taken: Collection[str] = ()) -> str:
         """
         Make an id as production does: the slug of the name, a dash, six random letters or digits.
@@ -156,10 +196,12 @@ class Store:
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "dataset"
         while True:
             dataset_id = f"{slug}-{''.join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(6))}"
-            with self._lock:
-                known = self._db.execute("SELECT 1 FROM datasets WHERE id = ?", (dataset_id,)).fetchone()
-            if not known and dataset_id not in taken:
+            if dataset_id not in taken and not self._knows(dataset_id):
                 return dataset_id
+
+    def _knows(self, dataset_id: str) -> bool:
+        with self._lock:
+            return bool(self._db.execute("SELECT 1 FROM datasets WHERE id = ?", (dataset_id,)).fetchone())
 
     def add(self, datasets: Iterable[StoredDataset]) -> None:
         """

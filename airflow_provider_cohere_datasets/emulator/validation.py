@@ -13,7 +13,7 @@ import fastavro
 
 from airflow_provider_cohere_datasets.emulator.dataset_types import RecordShape
 from airflow_provider_cohere_datasets.emulator.metrics import SPLITS, FinetuneTally
-from airflow_provider_cohere_datasets.emulator.rows import BadFile, BadRow, read_rows
+from airflow_provider_cohere_datasets.emulator.rows import CELL_LIMIT, BadFile, BadRow, read_rows
 
 _SAMPLE_ROWS = 3
 _WARNINGS_SPELT_OUT = 100
@@ -121,6 +121,7 @@ class _Intake:
             self.warnings.append(message)
 
 
+@CELL_LIMIT.lifted()
 def validate(
     dataset_id: str, dataset_type: str, uploads: Sequence[UploadedFile], options: Options, folder: Path
 ) -> Verdict:
@@ -131,7 +132,7 @@ def validate(
     :param dataset_type: its type.
     :param uploads: the training file and, if there is one, the evaluation file.
     :param options: how to read them.
-    :param folder: where the parts are written to; it is created, and gone again when the upload fails.
+    :param folder: where the parts are written to; it is removed when the upload is not valid.
     :return: the verdict; a failure names the line.
     """
     schema = fastavro.parse_schema(options.shape.schema)
@@ -139,7 +140,6 @@ def validate(
     parts: list[dict[str, Any]] = []
     warnings: list[str] = []
     stored_bytes = 0
-    folder.mkdir(parents=True)
     try:
         for index, (split, upload) in enumerate(zip(SPLITS, uploads, strict=False)):
             intake = _Intake(split, upload, options, tally)

@@ -46,7 +46,8 @@ class CohereDatasetsHook(BaseHook):
     """Talks to Cohere's Datasets API (``/v1/datasets``).
 
     Every method raises the errors of :mod:`airflow_provider_cohere_datasets.core.errors`; the permanent ones are also
-    ``AirflowFailException``, so Airflow does not retry a task that cannot succeed.
+    ``AirflowFailException``, so Airflow does not retry a task that cannot succeed. Where there is no connection, it is
+    Airflow's ``AirflowNotFoundException``.
 
     :param conn_id: a connection of type ``cohere_datasets`` or ``cohere``: the API key is its password, the base URL
         its host (Cohere's production if empty). Nothing is read from ``CO_API_KEY`` or ``CO_API_URL``.
@@ -315,6 +316,8 @@ class CohereDatasetsHook(BaseHook):
             ``text_separator``, what separates the entries of a ``.txt`` file; ``csv_delimiter``, the one character that
             separates the columns of a ``.csv`` file.
         :raises CohereInputError: for bad arguments or files, before any request.
+        :raises CohereStorageError: if the storage of a file fails in a way that may pass, or there is no room to
+            convert.
         :raises CohereUploadUnknownError: if nobody can tell whether the dataset was created.
         """
         from airflow_provider_cohere_datasets.core.creation import Attempt, create

@@ -8,7 +8,7 @@ __all__ = ["CohereBadRowError", "CohereEmptyExportError", "CohereExportStoppedEr
 
 
 class CohereStorageError(CohereDatasetsError):
-    """The file could not be written: a full disk, a broken connection to the storage, or the like."""
+    """A file could not be read or written just now: a full disk, a broken connection to the storage, or the like."""
 
     permanent = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 
 #: Trying again does not help against these.
@@ -13,6 +14,7 @@ _PERMANENT = (
     FileExistsError,
     io.UnsupportedOperation,
 )
+_PERMANENT_ERRNO = (errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 #: Nor against these answers: wrong credentials, too few rights, no such bucket or container.
 _PERMANENT_STATUS = (401, 403, 404)
 #: How gcsfs tells the latter but one.
@@ -26,8 +28,9 @@ def _status(error: BaseException) -> object:
 
 def is_permanent(error: BaseException) -> bool:
     """Return whether trying again does not help."""
-    forbidden = isinstance(error, OSError) and str(error).startswith(_FORBIDDEN)
-    return isinstance(error, _PERMANENT) or forbidden or _status(error) in _PERMANENT_STATUS
+    if isinstance(error, OSError) and (error.errno in _PERMANENT_ERRNO or str(error).startswith(_FORBIDDEN)):
+        return True
+    return isinstance(error, _PERMANENT) or _status(error) in _PERMANENT_STATUS
 
 
 def sentence(error: BaseException) -> str:

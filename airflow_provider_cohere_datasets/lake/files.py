@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import stat
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -45,6 +46,8 @@ class LocalFile:
         self._path = Path(path).resolve()
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self._path.exists() and not self._path.is_file():
+            raise FileExistsError(errno.EEXIST, "it is a device, a pipe or a socket, not a file")
         self._parent = self._path.parent
         self._hidden = self._parent / f".{uuid4().hex}.tmp"
         self._has_name = False
@@ -71,8 +74,10 @@ class LocalFile:
         return self._stream.write(data)
 
     def publish(self) -> None:
-        """Make it durable and rename it."""
+        """Make it durable and rename it; whoever may read what it replaces may read it too, and nobody else."""
         self._stream.flush()
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(self._stream.fileno(), stat.S_IMODE(self._path.stat().st_mode))
         os.fsync(self._stream.fileno())
         # Another run that made the folder and failed may have removed it.
         self._parent.mkdir(parents=True, exist_ok=True)

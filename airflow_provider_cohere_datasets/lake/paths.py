@@ -12,6 +12,8 @@ from airflow_provider_cohere_datasets.core.filters import given
 
 #: Storages read some of these in a way of their own: a version, a pattern, a chain of file systems.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\?*#\ud800-\udfff]|::")
+#: Schemes of storages in which everything lies in a bucket or container.
+_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 
 
 def path_segment(name: object) -> str:
@@ -47,6 +49,8 @@ def checked_path(argument: str, value: Any) -> str:
         raise CohereInputError(f"{subject} leads to another folder by '.' or '..'; {hint}.")
     if any(segment.rpartition("=")[2] == "None" for segment in segments):
         raise CohereInputError(f'{subject} has the text "None" in it: a template gave no value.')
+    if scheme in _STORES and len(segments) == 1:
+        raise CohereInputError(f"{subject} names a bucket or container, but it must name a file.")
     if not segments[-1].strip():
         raise CohereInputError(f"{subject} names a folder, but it must name a file.")
     return text

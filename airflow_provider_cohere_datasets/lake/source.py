@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import tempfile
@@ -37,8 +36,6 @@ CONTENT_TYPES = {".csv": "text/csv", ".jsonl": "application/jsonl", ".txt": "tex
 _PARQUET = ".parquet"
 #: A dataset may have 1.5 GB (Cohere's documentation), all its files together.
 MAX_BYTES = 1_500_000_000
-#: What the file system says of a path that will never do; anything else may pass.
-_HOPELESS = {errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM}
 #: Where storages tell the version of a file, the best first; not all tell one.
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
@@ -86,7 +83,8 @@ def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[
     suffix = path.suffix.lower()
     if suffix != _PARQUET and suffix not in CONTENT_TYPES:
         endings = ", ".join((*CONTENT_TYPES, _PARQUET))
-        raise CohereInputError(f"{argument} {path.name!r} has an unsupported format: its name must end in {endings}.")
+        name = path.name or str(path)
+        raise CohereInputError(f"{argument} {name!r} has an unsupported format: its name must end in {endings}.")
     what = f"{argument} {str(path)!r}"
     info = _check(what, path)
     version = next((info[name] for name in _VERSIONS if info.get(name)), "")
@@ -153,8 +151,7 @@ def _reading(what: str) -> Iterator[None]:
     except (ValueError, ImportError) as error:  # A path that cannot be one, or a storage without its library.
         raise CohereInputError(f"{what} cannot be read: {error}.") from error
     except Exception as error:  # Every storage has exceptions of its own.
-        hopeless = getattr(error, "errno", None) in _HOPELESS or is_permanent(error)
-        kind = CohereInputError if hopeless else CohereStorageError
+        kind = CohereInputError if is_permanent(error) else CohereStorageError
         raise kind(f"{what} cannot be read: {sentence(error)}.") from error
 
 

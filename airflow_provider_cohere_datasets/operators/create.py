@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -72,8 +72,9 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     :param csv_delimiter: the one character that separates the columns of a ``.csv`` file.
     :param check_usage: whether to ask first how much the organisation stores, and not to upload what exceeds its
         10 GB.
-    :param unique_name: whether to append ``-`` and 8 hexadecimal digits to the name that depend on the task instance
-        alone, so that a retry finds its dataset by its name.
+    :param unique_name: whether to append ``-`` and 8 hexadecimal digits to the name. They are the same in each try of
+        the task instance, so that a retry finds its dataset by its name; a user who clears the task gets others,
+        unless ``reuse_on_clear`` is set.
     :param reuse_on_clear: whether a task that a user cleared adopts the dataset of its earlier run, if the data is the
         same (Airflow 3.3; later versions may forget it).
     :param wait_for_validation: whether to wait until Cohere has validated the dataset, as the sensor does.
@@ -85,7 +86,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     :param delete_on_failure: whether to delete the dataset if its validation failed or was skipped.
     :param delete_on_kill: whether to delete the dataset if the task is killed, marked or cleared while it waits; while
         it is deferred that takes Airflow 3.3.
-    :raises CohereInputError: for bad arguments or files, before anything is sent.
+    :raises CohereInputError: for bad arguments or files, and where there is no room; before anything is sent.
+    :raises CohereStorageError: if the storage of a file fails in a way that may pass, or there is no room to convert.
     :raises CohereUploadUnsettledError: if nobody can tell whether the dataset was created; the next try looks.
     :raises CohereUploadAmbiguousError: if several datasets may be the one, or its name proves nothing.
     :raises CohereDatasetFailedError: if the validation failed.
@@ -288,9 +290,9 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                     request_policy=dict(self.request_policy) if self.request_policy else None,
                     memory={**watch.memory(), **looker.memory()},
                     delete_on_kill=self.delete_on_kill,
+                    carried=created,
                 ),
                 method_name="execute_complete",
-                kwargs={"created": created},
                 timeout=timedelta(seconds=self.validation_timeout + _MARGIN),
             )
         return self._validated(over, watch)
@@ -311,9 +313,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         policy = self.hook.get_conn().account.policy
         return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch, looker
 
-    def execute_complete(
-        self, context: Context, event: object = None, created: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
         """Take the trigger's event: return the result or raise what ended the wait.
 
         :raises CohereEventError: for an event that is none of ours or of another version.
@@ -322,12 +322,13 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
         with airflow_errors(self.conn_id):
             over = WaitEvent.from_json(event)
-        self._dataset_id = over.observations[0].id if over.observations else (created or {}).get("id")
+        created: dict[str, Any] = cast("dict[str, Any]", event).get("carried", {})
+        self._dataset_id = over.observations[0].id if over.observations else created.get("id")
         watch = None
         if over.outcome == "timeout" and self._dataset_id is not None:
             # The last look is made when the time is up.
             over, watch, _ = self._look(self._dataset_id, 0.0)
-        return self._done((created or {}) | self._validated(over, watch), context)
+        return self._done(created | self._validated(over, watch), context)
 
     def _validated(self, over: WaitEvent, watch: Watch | None) -> dict[str, Any]:
         if over.outcome == "ready":

@@ -19,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
+    CohereConnectionError,
     CohereDatasetsError,
     CohereInputError,
     CoherePermissionError,
@@ -231,7 +232,12 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         except CohereDatasetsError as error:
             over = watch.fail(error)
         except AirflowNotFoundException as error:
-            over = watch.fail(CohereInputError(f"There is no connection {self.conn_id!r}: {error}"))
+            missing = CohereConnectionError(
+                f"There is no connection {self.conn_id!r}, or it cannot be read just now: {error}"
+            )
+            if not watch.seen:  # Most likely its name is wrong, so nobody shall wait for the next look to hear of it.
+                raise for_airflow(missing, self.conn_id) from error
+            over = watch.fail(missing)
         if store is not None and over is None:
             store.set(_STATE, {"try": context["ti"].try_number, **self._memory()})
         return False if over is None else PokeReturnValue(True, self._result(over, context))

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from requests.exceptions import InvalidSchema, InvalidURL
 from urllib3.exceptions import HTTPError
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.transport.ahead import Ahead
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
-from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
-from airflow_provider_cohere_datasets.transport.multipart import multipart
+from airflow_provider_cohere_datasets.transport.limits import (
+    MAX_BODY_BYTES,
+    bad_proxy,
+    headers_for,
+    reply_for,
+    too_large,
+)
+from airflow_provider_cohere_datasets.transport.multipart import CHANGED, multipart
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
@@ -122,7 +130,11 @@ class BlockingTransport:
         """Send one request; every way in which no complete answer comes is a :class:`TransportFailure`.
 
         :raises CohereDatasetsError: if a file cannot be opened; its class tells whether that may pass.
+        :raises CohereInputError: if a proxy that the environment names is not usable.
         """
+        if not call.repeatable:
+            # One that the server closes just now would leave it unknown whether this took effect.
+            self._session.close()
         with self._counting:
             self.requests += 1
         if self._pace is not None:
@@ -153,6 +165,10 @@ class BlockingTransport:
                     )
                 )
                 body = b"".join(_chunks(response))
+            except (InvalidSchema, InvalidURL) as error:  # The connection's own URL was checked before.
+                socks = "Missing dependencies for SOCKS" in str(error)
+                what = "The environment names a SOCKS proxy, for which workers need the package PySocks."
+                raise CohereInputError(what if socks else bad_proxy()) from None
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 # A socket whose silence may last as long as the request can notice the end before the timer.
                 if watch.expired or time.monotonic() - started >= deadline:
@@ -213,6 +229,8 @@ def _reason(error: Exception, connected: bool) -> str:
         if isinstance(error, kind):
             return reason
     text = repr(error)
+    if CHANGED in text:
+        return CHANGED
     if "UnreadableFileError" in text:
         return "the file could not be read to its end"
     if isinstance(error, requests.exceptions.Timeout) or "TimeoutError" in text:

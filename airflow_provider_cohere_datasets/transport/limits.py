@@ -53,6 +53,11 @@ def reply_for(
     )
 
 
+def bad_proxy() -> str:
+    """Return what is wrong with the environment, without the proxy's URL, in which a password may stand."""
+    return "A proxy that the environment names has a URL that is none, or of a kind that is not supported."
+
+
 def too_large() -> str:
     """Return why an answer was not read to its end."""
     return f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB"

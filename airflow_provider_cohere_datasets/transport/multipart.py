@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ _EVERY = 10.0
 _MB = 1_000_000
 
 
+#: Why a file is not sent to its end that is not what it was when it was opened.
+CHANGED = "the file was changed while it was sent"
+
+
 class UnreadableFileError(OSError):
     """A file that is being sent cannot be read to its end."""
 
@@ -40,6 +45,7 @@ class SizedFile:
     def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
         self._file = file
         self._progress = progress
+        self._version = _version(file)
         #: Bytes that are still to be read.
         self.len = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -47,18 +53,30 @@ class SizedFile:
     def read(self, size: int) -> bytes:
         """Return the next bytes; never more than the file had at first, because that is what was announced.
 
-        :raises UnreadableFileError: if it cannot be read, or has become shorter.
+        :raises UnreadableFileError: if it cannot be read, or was changed. That is told before the last bytes, so that
+            no server takes the upload for complete.
         """
         try:
             data = self._file.read(min(size, self.len))
         except Exception as error:  # Every storage has exceptions of its own.
             raise UnreadableFileError(str(error)) from error
-        if not data:
-            raise UnreadableFileError("it became shorter while it was sent")
         self.len -= len(data)
+        if (not data or self.len == 0) and self._version != _version(self._file):
+            raise UnreadableFileError(CHANGED)
+        if not data:
+            raise UnreadableFileError("it ended before its size was read")
         if self._progress is not None:
             self._progress.add(len(data))
         return data
+
+
+def _version(file: IO[bytes]) -> object:
+    """Return what changes with the content of a local file; files of object stores never change while they are open."""
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError):
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 class Progress:

@@ -14,7 +14,13 @@ import httpx
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
-from airflow_provider_cohere_datasets.transport.limits import MAX_BODY_BYTES, headers_for, reply_for, too_large
+from airflow_provider_cohere_datasets.transport.limits import (
+    MAX_BODY_BYTES,
+    bad_proxy,
+    headers_for,
+    reply_for,
+    too_large,
+)
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
@@ -146,7 +152,7 @@ def _unusable(error: Exception, bundle: str | None) -> str:
         return f"The certificates of {source} cannot be read: {error.strerror}."
     if isinstance(error, ImportError):
         return "The environment names a SOCKS proxy, for which the triggerer needs the package socksio."
-    return "A proxy that the environment names has a URL that is none, or of a kind that is not supported."
+    return bad_proxy()
 
 
 async def _hide_location(response: httpx.Response) -> None:

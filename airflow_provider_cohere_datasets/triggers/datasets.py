@@ -60,6 +60,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
     :param memory: what the task's own first look showed.
     :param shared: whether to share the poll loop where Airflow can.
     :param delete_on_kill: whether to delete the datasets if a user marks or clears the waiting task (Airflow 3.3).
+    :param carried: what the event carries back to the task, as small JSON; ``dag.test()`` knows no other way.
     """
 
     #: The waits of this process by poll loop, so that each loop knows what to look for.
@@ -85,6 +86,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         shared: bool = True,
         memory: Mapping[str, Any] | None = None,
         delete_on_kill: bool = False,
+        carried: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -104,6 +106,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         self.shared = shared
         self.memory = memory
         self.delete_on_kill = delete_on_kill
+        self.carried = carried
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return everything that is needed to build the trigger again."""
@@ -126,6 +129,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
                 "shared": self.shared,
                 "memory": self.memory,
                 "delete_on_kill": self.delete_on_kill,
+                "carried": self.carried,
             },
         )
 
@@ -209,7 +213,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
             event = await self._wait(shared_stream)
         except CohereDatasetsError as error:
             event = WaitEvent("error", (), error.details())
-        yield TriggerEvent(event.to_json())
+        yield TriggerEvent({**event.to_json(), **({"carried": self.carried} if self.carried else {})})
 
     async def _wait(self, looks: AsyncIterator[Look]) -> WaitEvent:
         watch, key = self._watch, self.shared_stream_key()

@@ -132,7 +132,9 @@ def test_a_deletion_that_came_with_an_error(key: str) -> None:
     calls.read_deleted(calls.delete_dataset("a"), reply({"id": "a", "deleted": True}))
 
 
-@pytest.mark.parametrize(("usage", "taken"), [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)])
+@pytest.mark.parametrize(
+    ("usage", "taken"), [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)]
+)
 def test_a_usage_has_64_bits(usage: int, taken: bool) -> None:
     with nullcontext() if taken else pytest.raises(CohereUnexpectedAnswerError):
         assert calls.read_usage(calls.get_usage(), reply({"organization_usage": usage})) == usage

@@ -200,18 +200,23 @@ def test_a_list_that_does_not_page_is_made_up_for() -> None:
     assert set(api.look(Looker(), "abcdef")) == set("abcdef")
 
 
-@pytest.mark.parametrize(
-    ("rows", "raised"),
-    [({"datasets": {"a": 1}}, CohereUnexpectedAnswerError), (500, CohereServerError), (401, CohereAuthenticationError)],
-)
-def test_a_list_that_fails(rows: Any, raised: type[CohereDatasetsError]) -> None:
-    api = Api({**dict.fromkeys("abcdef", "queued"), "list": rows})
+@pytest.mark.parametrize("rows", [{"datasets": {"a": 1}}, {"errors": ["down"]}, 500])
+def test_a_list_that_is_broken_does_not_keep_from_asking_by_id(rows: Any) -> None:
+    api, looker = Api({**dict.fromkeys("abcdef", "queued"), "list": rows}), Looker()
+    for _ in range(2):  # It may be mended any time.
+        assert statuses(api.look(looker, "abcdef")) == dict.fromkeys("abcdef", "queued")
+        assert api.asked == ["list", *"abcdef"]
+
+
+@pytest.mark.parametrize(("state", "raised"), [(401, CohereAuthenticationError), (429, CohereRateLimitError)])
+def test_a_list_that_fails_as_all_would(state: int, raised: type[CohereDatasetsError]) -> None:
+    api = Api({**dict.fromkeys("abcdef", "queued"), "list": state})
     with pytest.raises(raised):
         api.look(Looker(), "abcdef")
     assert api.asked == ["list"]
 
 
-@pytest.mark.parametrize("refusal", [400, 403, 422, TOO_LARGE])
+@pytest.mark.parametrize("refusal", [400, 403, 404, 422, TOO_LARGE])
 def test_a_list_that_is_refused_is_not_asked_for_again(refusal: Any) -> None:
     api, looker = Api({**dict.fromkeys("abcdef", "queued"), "list": refusal}), Looker()
     assert statuses(api.look(looker, "abcdef")) == dict.fromkeys("abcdef", "queued")

@@ -79,6 +79,9 @@ def test_names_have_49_characters_at_most() -> None:
         ("keep_fields", (name for name in ["a", ""]), "must be a list of field names"),
         ("keep_fields", 5, "must be a list of field names"),
         ("optional_fields", [1], "must be a list of field names"),
+        *((name, "a\ud83d", "half a character") for name in ("name", "dataset_type", "text_separator")),
+        ("csv_delimiter", "\ud83d", "half a character"),
+        ("keep_fields", ["a\ud83d"], "half a character"),
         ("optional_fields", b"ab", "must be a list of field names"),
     ],
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +22,9 @@ from airflow_provider_cohere_datasets.emulator import (
     ReceivedRequest,
     running_emulator,
 )
-from tests.emulator.conftest import KEY, Upload, VirtualClock, client_of
+from airflow_provider_cohere_datasets.emulator.received import RequestRecorder
+from airflow_provider_cohere_datasets.emulator.store import StoredDataset
+from tests.emulator.conftest import KEY, Upload, VirtualClock, client_of, jsonl
 
 ENDPOINTS = [
     ("GET", "/v1/datasets"),
@@ -29,6 +34,11 @@ ENDPOINTS = [
     ("DELETE", "/v1/datasets/some-id"),
     ("POST", "/v1/check-api-key"),
 ]
+
+
+def scope_of(method: str, path: str) -> dict[str, Any]:
+    scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
+    return scope | {"http_version": "1.1", "scheme": "http"}
 
 
 def assert_error(response: httpx.Response, status: int, text: str = "") -> None:
@@ -60,6 +70,8 @@ class TestKeys:
         monkeypatch.setenv("COHERE_EMULATOR_API_KEY", "from-env")
         assert EmulatorSettings().api_keys == ("from-env",)
         assert "from-env" not in repr(EmulatorSettings())
+        monkeypatch.setenv("COHERE_EMULATOR_API_KEY", "from-file\n")
+        assert EmulatorSettings().api_keys == ("from-file",)
 
 
 class TestErrors:
@@ -253,6 +265,41 @@ class TestDownloads:
         response = httpx.get(self.url(settled), trust_env=False)
         assert list(fastavro.reader(io.BytesIO(response.content))) == [{"text": "hello"}]
 
+    def test_a_range_of_it(self, settled: Callable[..., dict[str, Any]]) -> None:
+        url = self.url(settled)
+        whole = httpx.get(url, trust_env=False)
+        assert whole.headers["Content-Length"] == str(len(whole.content))
+        part = httpx.get(url, headers={"Range": "bytes=4-9"}, trust_env=False)
+        assert (part.status_code, part.content, part.headers["Content-Length"]) == (206, whole.content[4:10], "6")
+        assert httpx.get(url, headers={"Range": "bytes=99999-"}, trust_env=False).status_code == 416
+
+    def test_a_file_that_is_gone(self, emulator: Emulator, settled: Callable[..., dict[str, Any]]) -> None:
+        dataset = settled()
+        shutil.rmtree(emulator.store.folder(dataset["id"]))
+        assert_error(httpx.get(dataset["dataset_parts"][0]["url"], trust_env=False), 404, "gone")
+
+    def test_a_deletion_does_not_cut_a_download_short(
+        self, emulator: Emulator, settled: Callable[..., dict[str, Any]], http: httpx.Client
+    ) -> None:
+        content = jsonl(*[{"text": "x" * 100}] * 2000)
+        dataset = settled(content, keep_original_file=True)
+        url = httpx.URL(dataset["dataset_parts"][0]["original_url"])
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            if not sent:
+                assert emulator.store.remove(dataset["id"])
+            sent.append(message)
+
+        scope = scope_of("GET", url.path) | {"query_string": url.query}
+        asyncio.run(emulator.app(scope, receive, send))
+        assert not emulator.store.folder(dataset["id"]).exists()
+        assert sent[0]["status"] == 200
+        assert b"".join(message["body"] for message in sent[1:]) == content.encode()
+
     def test_signed_anew_on_every_get(
         self, emulator: Emulator, settled: Callable[..., dict[str, Any]], http: httpx.Client
     ) -> None:
@@ -335,16 +382,55 @@ class TestRecord:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        headers = [
+        scope = scope_of("POST", "/v1/datasets") | {"query_string": b"name=n&type=embed-input"}
+        scope["headers"] = [
             (b"content-type", b"multipart/form-data; boundary=b"),
             (b"authorization", f"Bearer {KEY}".encode()),
         ]
-        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/datasets", "headers": headers}
-        scope |= {"query_string": b"name=n&type=embed-input", "http_version": "1.1", "scheme": "http"}
         asyncio.run(emulator.app(scope, receive, send))
         assert sent[0]["status"] == 499
         assert [request.status for request in emulator.requests] == [499]
         assert http.get("/v1/datasets").json() == {"datasets": []}
+
+    def test_an_upload_that_cannot_be_added_leaves_nothing(
+        self, emulator: Emulator, upload: Upload, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folders: list[Path] = []
+
+        def fail(datasets: list[StoredDataset]) -> None:
+            folders.extend(emulator.store.folder(dataset.id) for dataset in datasets)
+            assert folders[0].is_dir()
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.setattr(emulator.store, "add", fail)
+        assert_error(upload(), 500, "internal")
+        assert not folders[0].exists()
+
+    @pytest.mark.parametrize(("begun", "statuses"), [(False, [503]), (True, [200])])
+    def test_what_the_end_of_the_server_cuts_short(self, begun: bool, statuses: list[int]) -> None:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if begun:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+            await receive()
+
+        async def run() -> None:
+            task = asyncio.ensure_future(recorder(scope_of("GET", "/"), receive, send))
+            await asyncio.sleep(0)
+            task.cancel()
+            await task
+
+        recorder = RequestRecorder(app)
+        asyncio.run(run())
+        assert [request.status for request in recorder.requests] == statuses
+        assert [message["status"] for message in sent if "status" in message] == statuses
 
     def test_a_body_that_is_not_multipart(self, http: httpx.Client) -> None:
         params = {"name": "n", "type": "embed-input"}

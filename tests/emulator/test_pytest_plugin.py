@@ -49,16 +49,18 @@ def test_the_default_connection_leads_to_it(cohere_datasets_emulator: Emulator) 
     assert hook.get_conn().account.base_url == cohere_datasets_emulator.base_url
 
 
-@pytest.mark.parametrize("others", [None, "example.com"])
+@pytest.mark.parametrize(
+    ("others", "bypassed"), [(None, "127.0.0.1"), ("example.com", "127.0.0.1,example.com"), ("*", "*")]
+)
 def test_a_proxy_is_passed_by(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, others: str | None
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, others: str | None, bypassed: str
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     if others:
         monkeypatch.setenv("NO_PROXY", others)
     request.getfixturevalue("cohere_datasets_emulator")
     assert CohereDatasetsHook().get_usage() == 0
-    assert os.environ["no_proxy"].split(",") == ["127.0.0.1", *([others] if others else [])]
+    assert os.environ["no_proxy"] == bypassed
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +23,18 @@ import pytest
 import airflow_provider_cohere_datasets.emulator as package
 from airflow_provider_cohere_datasets.emulator import Emulator, EmulatorSettings, running_emulator
 from airflow_provider_cohere_datasets.emulator.__main__ import main
+from airflow_provider_cohere_datasets.emulator.store import StoredDataset
+from airflow_provider_cohere_datasets.emulator.validation import UploadedFile, Verdict
 from tests.emulator.conftest import VirtualClock, client_of
+from tests.emulator.test_http import assert_error
 
 MODULE = "airflow_provider_cohere_datasets.emulator"
 READY = re.compile(r"Cohere Datasets emulator ready at (\S+) - AIRFLOW_CONN_COHERE_DEFAULT='(.*)'\n")
+
+
+def post(http: httpx.Client) -> httpx.Response:
+    files = {"data": ("a.jsonl", b'{"text": "a"}')}
+    return http.post("/v1/datasets", params={"name": "n", "type": "embed-input"}, files=files)
 
 
 def has_ipv6() -> bool:
@@ -91,19 +104,49 @@ class TestSettings:
         [
             {"api_keys": ()},
             {"api_keys": ("",)},
-            {"state": Path("")},
+            {"api_keys": ("fine", " blank ")},
+            {"api_keys": ("line\n",)},
+            {"api_keys": ("ké",)},
+            {"state": Path()},
             {"port": 65536},
             {"validation_seconds": -1},
             {"validation_seconds": float("nan")},
+            {"validation_seconds": 1e13},
             {"phase_weights": (0, 0, 0)},
             {"phase_weights": (-1, 1, 1)},
+            {"phase_weights": (0, float("inf"), 0)},
+            {"phase_weights": (float("nan"), 1, 1)},
+            {"phase_weights": (1, 1)},
             {"page_size": 0},
+            {"page_size": 10**20},
             {"page_cap": 0},
+            {"page_cap": 10**20},
+            {"retention_seconds": 0},
+            {"retention_seconds": float("inf")},
+            {"retention_seconds": float("nan")},
+            {"url_lifetime_seconds": 0},
+            {"url_lifetime_seconds": float("inf")},
         ],
     )
     def test_nonsense_is_refused(self, wrong: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="API key" if "api_keys" in wrong else next(iter(wrong))):
             EmulatorSettings(**wrong)
+
+    def test_whatever_is_not_refused_works(self) -> None:
+        century = 100 * 365 * 24 * 3600.0
+        settings = EmulatorSettings(
+            validation_seconds=century,
+            phase_weights=(0, 5e-324, 1e308),
+            page_size=2**63 - 1,
+            page_cap=2**63 - 1,
+            retention_seconds=century,
+            url_lifetime_seconds=century,
+        )
+        with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
+            dataset_id = post(http).json()["id"]
+            [dataset] = http.get("/v1/datasets").json()["datasets"]
+            assert dataset["id"] == dataset_id
+            assert httpx.get(dataset["dataset_parts"][0]["url"], trust_env=False).status_code == 200
 
     def test_no_time_at_all(self, clock: VirtualClock) -> None:
         with running_emulator(EmulatorSettings(validation_seconds=0, clock=clock)) as emulator:
@@ -117,9 +160,7 @@ class TestState:
     def test_everything_survives_a_restart(self, tmp_path: Path, clock: VirtualClock) -> None:
         settings = EmulatorSettings(state=tmp_path / "sub" / "state.db", clock=clock, validation_seconds=10)
         with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
-            params = {"name": "n", "type": "embed-input"}
-            files = {"data": ("a.jsonl", b'{"text": "a"}')}
-            dataset_id = http.post("/v1/datasets", params=params, files=files).json()["id"]
+            dataset_id = post(http).json()["id"]
             clock.advance(5)
             before = http.get(f"/v1/datasets/{dataset_id}").json()["dataset"]
             usage = http.get("/v1/datasets/usage").json()
@@ -134,6 +175,29 @@ class TestState:
             port = httpx.URL(emulator.base_url).port
             assert httpx.get(url.copy_with(port=port), trust_env=False).status_code == 200
         assert (tmp_path / "sub" / "state.db-data").is_dir()
+
+    def test_what_is_added_at_the_last_moment_keeps_its_files(self, tmp_path: Path) -> None:
+        store = Emulator(EmulatorSettings(state=tmp_path / "state.db")).store
+        with store.new_folder("last") as folder:
+            store.add([StoredDataset("last", "last", "embed-input", store.now_us(), 0, 0, 0, "validated")])
+            store.close()
+        assert folder.is_dir()
+
+    def test_what_killed_uploads_left_is_cleared_away(self, tmp_path: Path) -> None:
+        settings = EmulatorSettings(state=tmp_path / "state.db")
+        with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
+            dataset_id = post(http).json()["id"]
+        data = tmp_path / "state.db-data"
+        for folder, file in (("old", "part-0.avro"), ("young", "part-0.avro"), ("foreign", "letter.txt")):
+            (data / folder).mkdir()
+            (data / folder / file).touch()
+        (data / "a-file").touch()
+        two_hours_ago = time.time() - 7200
+        for name in ("old", "foreign", "a-file", dataset_id):
+            os.utime(data / name, (two_hours_ago, two_hours_ago))
+        Emulator(settings).close()
+        # Another process may be at work on the young one; the foreign ones are somebody's own.
+        assert {path.name for path in data.iterdir()} == {"young", "foreign", "a-file", dataset_id}
 
 
 class TestImport:
@@ -216,6 +280,17 @@ class TestCommandLine:
         assert main(["--port", "0", "--state", str(state)]) == 2
         assert_one_sentence(capsys, "state file")
         assert state.read_text().startswith("Dear reader")
+        assert list(tmp_path.iterdir()) == [state]
+
+    @pytest.mark.parametrize(
+        ("state", "culprit"), [("state.db", "state.db-data"), ("letter.txt/state.db", "letter.txt")]
+    )
+    def test_a_folder_that_cannot_be_made(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, state: str, culprit: str
+    ) -> None:
+        (tmp_path / culprit).touch()
+        assert main(["--port", "0", "--state", str(tmp_path / state)]) == 2
+        assert_one_sentence(capsys, f"cannot use {tmp_path / culprit}: ")
 
     def test_nonsense_on_the_command_line(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as stopped:
@@ -243,3 +318,48 @@ def test_an_open_connection_does_not_hold_up_the_end() -> None:
     with pytest.raises(httpx.TransportError):
         http.get("/v1/datasets")
     http.close()
+
+
+def post_alone(emulator: Emulator) -> httpx.Response:
+    with client_of(emulator, emulator.api_key) as http:
+        return post(http)
+
+
+class SlowValidation:
+    """Stands in for a validation that has written half a part when the server ends."""
+
+    def __init__(self) -> None:
+        self.begun, self.resume = threading.Event(), threading.Event()
+        self.thread = threading.current_thread()
+        self.folder = Path()
+
+    def __call__(
+        self, dataset_id: str, dataset_type: str, uploads: Sequence[UploadedFile], options: Any, folder: Path
+    ) -> Verdict:
+        self.thread, self.folder = threading.current_thread(), folder
+        (folder / "part-0.avro").write_bytes(b"half")
+        self.begun.set()
+        self.resume.wait()
+        return Verdict("validated")
+
+
+def test_an_upload_that_the_end_cuts_short_is_answered_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    validation = SlowValidation()
+    monkeypatch.setattr("airflow_provider_cohere_datasets.emulator.app.validate", validation)
+    monkeypatch.setattr("airflow_provider_cohere_datasets.emulator.server._GRACE_SECONDS", 0)
+    settings = EmulatorSettings(state=tmp_path / "state.db")
+    with ThreadPoolExecutor() as pool, ExitStack() as at_the_end:
+        at_the_end.callback(validation.resume.set)
+        with running_emulator(settings) as emulator:
+            answer = pool.submit(post_alone, emulator)
+            assert validation.begun.wait(30)
+        assert_error(answer.result(), 503, "shutting down")
+        assert [request.status for request in emulator.requests] == [503]
+        assert not validation.folder.exists()
+    validation.thread.join(30)
+    assert not any(record.exc_info for record in caplog.records)
+    with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
+        assert http.get("/v1/datasets").json() == {"datasets": []}
+    assert not list((tmp_path / "state.db-data").iterdir())

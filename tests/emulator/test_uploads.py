@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import fastavro
 import httpx
 import pytest
 
+from airflow_provider_cohere_datasets.emulator.rows import CELL_LIMIT
 from tests.emulator.conftest import Upload, VirtualClock, jsonl
 from tests.emulator.test_http import assert_error
 
@@ -151,6 +154,22 @@ class TestGoodRows:
     def test_a_cell_may_be_a_whole_document(self, settled: Settled) -> None:
         text = "word " * 100_000
         assert records(settled(f'text\n"{text}"\n', file_name="a.csv")) == [{"text": text}]
+
+    def test_what_csv_cells_may_have_elsewhere_does_not_change(self, settled: Settled) -> None:
+        usual = csv.field_size_limit()
+        settled("text\na\n", file_name="a.csv")
+        settled("no\na\n", file_name="a.csv")
+        assert csv.field_size_limit() == usual
+
+    def test_of_two_uploads_at_once_the_first_to_end_takes_nothing_from_the_other(self) -> None:
+        usual = csv.field_size_limit()
+        with ExitStack() as first:
+            first.enter_context(CELL_LIMIT.lifted())
+            lifted = csv.field_size_limit()
+            with CELL_LIMIT.lifted():
+                first.close()
+                assert csv.field_size_limit() == lifted > usual
+        assert csv.field_size_limit() == usual
 
     def test_optional_hard_negatives(self, settled: Settled) -> None:
         row = {"query": "q", "relevant_passages": ["a"]}

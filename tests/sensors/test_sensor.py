@@ -92,10 +92,24 @@ def test_a_connection_that_does_not_exist(
 ) -> None:
     soft = {option: True} if option else {}
     end = ending(Runner(clock, dataset_id="a", conn_id="nowhere", **soft), mode, server)
-    assert end.raised == ("AirflowSkipException" if option else "CohereInputError")
-    assert end.cause == "CohereInputError"
+    assert end.raised == ("AirflowSkipException" if option else "CohereConnectionError")
+    assert (end.cause, end.final) == ("CohereConnectionError", False)
     assert "'nowhere'" in str(end.message)
     assert end.requests == ()
+
+
+def test_a_connection_that_cannot_be_read_for_a_moment(
+    server: AdversarialServer, clock: VirtualClock, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (100, "validated")]})
+    waiting = sensor(dataset_id="a", poke_interval=10, jitter=0)
+    assert waiting.poke({}) is False
+    del waiting.hook
+    monkeypatch.delenv("AIRFLOW_CONN_COHERE_DEFAULT")
+    clock.now += 200
+    assert waiting.poke({}) is False
+    connect(host=server.url)
+    assert waiting.poke({})
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -360,6 +374,7 @@ def test_the_trigger_gets_every_option_and_no_key(
         "started_at": clock.start,
         "shared": True,
         "delete_on_kill": False,
+        "carried": None,
     }
     assert [row["status"] for row in memory["seen"]] == ["queued", "failed"]
     assert list(memory["failed"]) == ["b"]

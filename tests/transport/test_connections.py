@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 import requests.adapters
 
-from airflow_provider_cohere_datasets.core.errors import CohereTransportError
+from airflow_provider_cohere_datasets.core.calls import Upload
+from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTransportError
 from tests.adversary import AdversarialServer, Answer, Close, DripBody, Reset, StaleKeepAlive, Through
 from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, ROWS, Connect
@@ -120,6 +122,37 @@ def test_a_proxy_that_is_not_there(connect: Connect, monkeypatch: pytest.MonkeyP
         connect("http://nowhere.invalid").get(ID)
     assert "secret" not in str(got.value)
     assert str(free_port) not in str(got.value)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "says"),
+    [
+        ("socks5://user:secret@127.0.0.1:1", "SOCKS proxy, for which workers need the package PySocks"),
+        ("http://user:secret@:port", "A proxy that the environment names has a URL that is none"),
+    ],
+)
+def test_an_environment_that_requests_cannot_use(
+    connector: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, proxy: str, says: str
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+    monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", missing)
+    monkeypatch.setenv("http_proxy", proxy)
+    client = connector("blocking", "http://nowhere.invalid")
+    with pytest.raises(CohereInputError, match=says) as got:
+        client.get(ID)
+    assert "secret" not in str(got.value)
+    assert client.pauses == []
+
+
+def test_an_upload_has_a_connection_of_its_own(server: AdversarialServer, connector: Callable[..., Client]) -> None:
+    client = connector("blocking")
+    client.get(ID)
+    client.create([Upload("data", "x.jsonl", lambda: io.BytesIO(b'{"text": "x"}'))])
+    client.get(ID)
+    first, upload, last = (request.connection for request in server.requests)
+    assert first != upload == last
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import resource
 import time
 import tracemalloc
@@ -237,18 +238,23 @@ def test_a_file_that_cannot_be_read_to_its_end(
     assert client.pauses == []
 
 
-def test_a_file_that_grows(server: AdversarialServer, client: Client, tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl"
+@pytest.mark.parametrize("size", [MIB, MIB + 4, MIB - 4], ids=["same size", "longer", "shorter"])
+def test_a_file_that_changes_while_it_is_sent(
+    server: AdversarialServer, client: Client, tmp_path: Path, size: int
+) -> None:
+    path = tmp_path / "export.jsonl"
     path.write_bytes(b"x" * MIB)
+    os.utime(path, (0, 0))
 
-    class Growing(io.FileIO):
-        def read(self, size: int | None = -1) -> bytes:
-            with path.open("ab") as file:
-                file.write(b"more")
-            return super().read(size) or b""
+    class Changing(io.FileIO):
+        def read(self, amount: int | None = -1) -> bytes:
+            data = super().read(amount) or b""
+            path.write_bytes(b"y" * size)
+            return data
 
-    made = client.create([Upload("data", "log.jsonl", lambda: Growing(path))])
-    assert server.model.uploads[made]["data"].sha256 == digest(b"x" * MIB)
+    with pytest.raises(CohereUploadUnknownError, match="the file was changed while it was sent"):
+        client.create([Upload("data", "export.jsonl", lambda: Changing(path))])
+    assert server.model.ids() == {row["id"] for row in ROWS}
 
 
 def test_an_upload_to_nobody_is_tried_again(connector: type[Client]) -> None:

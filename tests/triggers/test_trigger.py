@@ -38,6 +38,7 @@ def test_every_option_survives() -> None:
         "shared": False,
         "memory": {"failures": 2},
         "delete_on_kill": True,
+        "carried": {"bytes": 5},
     }
     assert rebuilt(CohereDatasetValidationTrigger(**options)).serialize()[1] == options
     assert trigger(dataset_ids=("a", "b")).serialize()[1]["dataset_ids"] == ["a", "b"]
