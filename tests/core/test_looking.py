@@ -173,6 +173,15 @@ def test_the_list_while_it_is_cheaper() -> None:
     assert api.asked == last[:pages]
 
 
+def test_another_process_knows_who_comes_last() -> None:
+    api, looker, another = Api({"a": 500, "b": "queued"}), Looker(), Looker()
+    with pytest.raises(CohereServerError):
+        api.look(looker, "ab")
+    another.recall(json.loads(json.dumps(looker.memory())))
+    assert statuses(api.look(another, "ab")) == {"a": CohereServerError, "b": "queued"}
+    assert api.asked == ["b", "a"]
+
+
 @pytest.mark.parametrize("memory", [None, 5, {}, {"list_cost": "x", "suspects": "y"}])
 def test_a_memory_that_cannot_be_read(memory: Any) -> None:
     looker = Looker()
@@ -306,19 +315,26 @@ def test_several_bad_ones_all_come_last() -> None:
 
 def test_the_grace_of_one_that_is_not_there() -> None:
     api = Api({"a": "queued"})
-    assert statuses(api.look(Looker(), ["a", "b"])) == {"a": "queued", "b": None}
+    assert api.look(Looker(), ["a", "b"]) == {"a": Observation.of(row("a", "queued")), "b": Observation("b", None)}
     assert (api.asked, api.pauses) == (["a", "b", "b", "b"], [1.0, 2.0])
     many = Api(dict.fromkeys("abcdef", "queued"))
-    assert statuses(many.look(Looker(), "abcdefg"))["g"] is None
+    assert statuses(many.look(Looker(), "abcdefg")) == {**dict.fromkeys("abcdef", "queued"), "g": None}
     assert [each for each in many.asked if each != "list"] == ["g"] * 3
 
 
 @pytest.mark.parametrize(
-    "state",
-    [{}, {"dataset": None}, {"dataset": {}}, {"dataset": {"id": 5}}, {"dataset": {"id": "b"}}, []],
+    ("state", "says"),
+    [
+        ({}, "no dataset in it"),
+        ({"dataset": None}, "no dataset in it"),
+        ({"dataset": {}}, "no dataset in it"),
+        ({"dataset": {"id": 5}}, "no dataset in it"),
+        ({"dataset": {"id": "b"}}, "another dataset, 'b'"),
+        ([], "JSON that is not an object but a list"),
+    ],
 )
-def test_answers_that_are_none(state: Any) -> None:
-    with pytest.raises(CohereUnexpectedAnswerError):
+def test_answers_that_are_none(state: Any, says: str) -> None:
+    with pytest.raises(CohereUnexpectedAnswerError, match=f"answered 200 with {says}"):
         Api({"a": state}).look(Looker(), ["a"])
 
 
@@ -357,5 +373,8 @@ def test_all_datasets_of_a_type() -> None:
     listed: Listed = api.run(list_observations("embed-input", ONCE))
     assert sorted(each.id for each in listed.rows) == list("abcdef")
     assert listed.complete
+    assert api.run(list_observations("embed-result", ONCE)).rows == []
+    with pytest.raises(CohereUnexpectedAnswerError, match="something else than a list of datasets"):
+        Api({"list": {"datasets": {"a": 1}}}).run(list_observations(None, ONCE))
     api = Api({"head": [None, {"id": "a"}, {"name": "no id"}]})
     assert [each.id for each in api.run(list_observations(None, ONCE)).rows] == ["a"]

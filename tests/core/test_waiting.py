@@ -284,6 +284,17 @@ def test_a_memory_goes_on_where_it_was() -> None:
     assert "2 of 4" in str(ends[0].error["message"])
 
 
+def test_a_memory_of_what_was_seen_alone_tells_who_failed() -> None:
+    before, after = watch("a", "b", fail_fast=False), watch("a", "b", fail_fast=False)
+    before.see(seen(a="failed", b="queued"))
+    after.recall({"seen": json.loads(json.dumps(before.memory()))["seen"]})
+    assert after.open_ids == ["b"]
+    over = after.see(seen(b="validated"))
+    assert over is not None
+    assert over.error is not None
+    assert over.error["dataset_id"] == "a"
+
+
 @pytest.mark.parametrize(
     "memory",
     [
