@@ -45,6 +45,8 @@ def checked_path(argument: str, value: Any) -> str:
     hint = "put names into a template with the filter path_segment"
     if _UNSAFE.search(scheme) or _UNSAFE.search(rest):
         raise CohereInputError(f"{subject} has a character that cannot stand in a path; {hint}.")
+    if not scheme and rest.startswith("~"):
+        raise CohereInputError(f"{subject} begins with ~, which Airflow does not expand; give the whole path.")
     if not {".", ".."}.isdisjoint(segments):
         raise CohereInputError(f"{subject} leads to another folder by '.' or '..'; {hint}.")
     if any(segment.rpartition("=")[2] == "None" for segment in segments):

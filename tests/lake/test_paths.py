@@ -56,6 +56,7 @@ def test_usual_paths_are_taken(path: Any) -> None:
         ("s3://lake/None/x.parquet", "gave no value"),
         ("s3://lake/../x.parquet", "leads to another folder"),
         ("/lake/./x.parquet", "leads to another folder"),
+        ("~/x.parquet", "does not expand"),
         ("s3://lake/folder/", "names a folder"),
         ("s3://lake", "names a bucket"),
         ("abfss://conn@container", "names a bucket"),
