@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -164,7 +165,8 @@ def _base_url(host: str | None, schema: str | None, port: int | None, label: str
         raise CohereInputError(f"{problem} contains a user or password; the key belongs in the password field.")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise CohereInputError(f"{problem} must look like {DEFAULT_BASE_URL}, not {text[:100]!r}.")
-    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+    odd = ":" not in parts.hostname and not re.fullmatch(r"[\w.-]+", parts.hostname)
+    if odd or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise CohereInputError(f"{problem} has a character that cannot stand in a URL.")
     if parts.scheme == "http" and not insecure and not _is_loopback(parts.hostname):
         raise CohereInputError(

@@ -41,6 +41,8 @@ _GRACE = (1.0, 2.0)
 _PAGE = 500
 #: What a list is taken to cost that the server refuses: more than asking for each dataset by its id.
 _REFUSED = 1_000_000_000
+#: Datasets that are refused, and nothing else, that show that the key is.
+_REFUSED_KEY = 5
 #: What of a dataset's fields waiting needs, besides its parts.
 _NEEDED = ("id", "name", "dataset_type", "validation_status", "validation_error", "validation_warnings")
 _MAX_TEXT = 500
@@ -219,28 +221,36 @@ class Looker:
             seen |= yield from self._through_the_list(set(ids), policy)
         # Suspects come last, and the one that failed last behind them all: nobody stands in front of others for ever.
         missing = sorted((i for i in ids if i not in seen), key=self._turn)
+        failed = False
         for pause in (0.0, *_GRACE):
             if missing and pause:
                 yield Pause(pause)
             for position, dataset_id in enumerate(missing):
                 try:
                     call = calls.get_dataset(dataset_id)
-                    # What failed in the last look has one try, so that the others need not wait for it.
-                    tries = 1 if seen and dataset_id in self._suspects else None
-                    seen[dataset_id] = yield from exchange(call, _read_observation, policy, tries=tries)
+                    # Behind one that failed, and for one that failed in the last look, one try must do, so that nobody
+                    # waits for long.
+                    once = _answered(seen) and (failed or dataset_id in self._suspects)
+                    seen[dataset_id] = yield from exchange(call, _read_observation, policy, tries=1 if once else None)
                     self._suspects = [each for each in self._suspects if each != dataset_id]
                 except CohereDatasetNotFoundError:
                     seen[dataset_id] = Observation(dataset_id, None)
-                except (CohereInvalidRequestError, CoherePermissionError) as error:
+                except CohereInvalidRequestError as error:
                     seen[dataset_id] = error
+                except CoherePermissionError as error:
+                    seen[dataset_id] = error
+                    # One may be somebody else's. If so many are refused and nothing else came, or all, it is the key.
+                    if not _answered(seen) and (len(seen) >= _REFUSED_KEY or dataset_id == missing[-1]):
+                        raise
                 except (
                     CohereRateLimitError,
                     CohereServerError,
                     CohereTransportError,
                     CohereUnexpectedAnswerError,
                 ) as error:
+                    failed = True
                     self._suspects = [*(each for each in self._suspects if each != dataset_id), dataset_id]
-                    if not seen:
+                    if not _answered(seen):
                         raise
                     seen[dataset_id] = error
                     if isinstance(error, (CohereRateLimitError, CohereTransportError)):
@@ -250,9 +260,6 @@ class Looker:
                             seen.pop(other, None)
                         break
             missing = [i for i in missing if i in seen and _is_missing(seen[i])]
-        refused = [each for each in seen.values() if isinstance(each, CoherePermissionError)]
-        if refused and len(refused) == len(seen):
-            raise refused[0]  # One may be somebody else's. If all are, it is the key.
         return seen
 
     def _turn(self, dataset_id: str) -> int:
@@ -288,6 +295,11 @@ class Looker:
 
 def _is_missing(looked: Looked) -> bool:
     return isinstance(looked, Observation) and looked.status is None
+
+
+def _answered(seen: Mapping[str, Looked]) -> bool:
+    """Return whether anything came but refusals."""
+    return any(not isinstance(each, CoherePermissionError) for each in seen.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _BOUNDS = {
     "page_size": (1, _MAX_INT64),
     "page_cap": (1, _MAX_INT64),
     "retention_seconds": (0.001, _CENTURY_SECONDS),
-    "url_lifetime_seconds": (0.001, _CENTURY_SECONDS),
+    "url_lifetime_seconds": (0, _CENTURY_SECONDS),
 }
 
 
@@ -72,7 +72,7 @@ class EmulatorSettings:
         """Refuse values that make no sense."""
         if not self.api_keys or not all(re.fullmatch(r"[!-~]+", key) for key in self.api_keys):
             raise ValueError("at least one API key is needed, each of printable ASCII characters without blanks")
-        if self.state is not None and not self.state.name:
+        if self.state is not None and not Path(self.state).name:
             raise ValueError("state must be a file")
         total = sum(self.phase_weights)
         if len(self.phase_weights) != 3 or min(self.phase_weights) < 0 or not 0 < total < math.inf:

@@ -14,7 +14,7 @@ _PERMANENT = (
     FileExistsError,
     io.UnsupportedOperation,
 )
-_PERMANENT_ERRNO = (errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
+_PERMANENT_ERRNO = (errno.ELOOP, errno.ENAMETOOLONG)
 #: Nor against these answers: wrong credentials, too few rights, no such bucket or container.
 _PERMANENT_STATUS = (401, 403, 404)
 #: How gcsfs tells the latter but one.

@@ -74,10 +74,13 @@ class LocalFile:
         return self._stream.write(data)
 
     def publish(self) -> None:
-        """Make it durable and rename it; whoever may read what it replaces may read it too, and nobody else."""
+        """Make it durable and rename it; it has the permissions of what it replaces, and its group if it may."""
         self._stream.flush()
         with contextlib.suppress(FileNotFoundError):
-            os.fchmod(self._stream.fileno(), stat.S_IMODE(self._path.stat().st_mode))
+            replaced = self._path.stat()
+            with contextlib.suppress(PermissionError):
+                os.fchown(self._stream.fileno(), -1, replaced.st_gid)
+            os.fchmod(self._stream.fileno(), stat.S_IMODE(replaced.st_mode))
         os.fsync(self._stream.fileno())
         # Another run that made the folder and failed may have removed it.
         self._parent.mkdir(parents=True, exist_ok=True)

@@ -313,16 +313,19 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         policy = self.hook.get_conn().account.policy
         return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch, looker
 
-    def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: object = None, created: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Take the trigger's event: return the result or raise what ended the wait.
 
+        :param created: what the event carries, where an older version deferred the task.
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
         from airflow_provider_cohere_datasets.core.waiting import WaitEvent
 
         with airflow_errors(self.conn_id):
             over = WaitEvent.from_json(event)
-        created: dict[str, Any] = cast("dict[str, Any]", event).get("carried", {})
+        created = cast("dict[str, Any]", event).get("carried") or created or {}
         self._dataset_id = over.observations[0].id if over.observations else created.get("id")
         watch = None
         if over.outcome == "timeout" and self._dataset_id is not None:

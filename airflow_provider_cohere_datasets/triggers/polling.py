@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
@@ -13,6 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereConnectionError,
     CohereDatasetsError,
     CoherePermissionError,
+    CohereRateLimitError,
 )
 from airflow_provider_cohere_datasets.hooks.retries import LONGEST
 
@@ -69,7 +71,7 @@ async def polled(
                     longest = _IDLE
                 else:
                     yield looked
-                    failures = 0
+                    pause, failures = _pause_in(looked), 0
             except CohereDatasetsError as error:
                 pause, failures = _capped(error.retry_after), failures + 1
                 yield error
@@ -85,6 +87,12 @@ async def polled(
 def _capped(asked: float | None) -> float:
     """Return the seconds that a server asked to wait; one that is wrong must not put off all who share a loop."""
     return min(asked or 0.0, LONGEST.total_seconds())
+
+
+def _pause_in(looked: object) -> float:
+    """Return the seconds that the server asked to wait when it ended a look in the middle."""
+    shown = looked.values() if isinstance(looked, Mapping) else ()
+    return max((_capped(each.retry_after) for each in shown if isinstance(each, CohereRateLimitError)), default=0.0)
 
 
 class _Line:

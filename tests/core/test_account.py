@@ -103,6 +103,8 @@ def test_plain_http_from_the_scheme_of_a_uri_too() -> None:
         "https://.cohere.example",
         "https://api.cohere.example..",
         "https://.",
+        "https://*.cohere.example",
+        "https://api%2e.cohere.example",
         f"https://{'a' * 64}.example",
         "[::1",
         "::1",

@@ -241,16 +241,27 @@ def test_a_key_that_may_not_read_datasets_either() -> None:
     api = Api({**dict.fromkeys("abcdef", 403), "list": 403})
     with pytest.raises(CoherePermissionError):
         api.look(Looker(), "abcdef")
-    assert api.asked == ["list", *"abcdef"]
+    assert api.asked == ["list", *"abcde"]
     with pytest.raises(CoherePermissionError):
         Api({"a": 403}).look(Looker(), "a")
 
 
 @pytest.mark.parametrize("status", [402, 403])
 def test_a_dataset_of_somebody_else_is_nobody_elses_error(status: int) -> None:
-    api = Api({"a": status, "b": status, "c": 500, "d": "validated"})
-    expected = {"a": CoherePermissionError, "b": CoherePermissionError, "c": CohereServerError, "d": "validated"}
+    api = Api({"a": status, "b": status, "c": "validated", "d": status})
+    expected = {**dict.fromkeys("abd", CoherePermissionError), "c": "validated"}
     assert statuses(api.look(Looker(), "abcd")) == expected
+
+
+@pytest.mark.parametrize(("state", "raised"), [(500, CohereServerError), (429, CohereRateLimitError)])
+def test_behind_refusals_alone_what_passes_ends_the_look(state: int, raised: type[CohereDatasetsError]) -> None:
+    """The key may have been replaced: that is found out where nothing came but refusals, so it is left to the next."""
+    api, looker = Api({"a": 403, "b": state, "c": 403}), Looker()
+    with pytest.raises(raised):
+        api.look(looker, "abc")
+    api.statuses["b"] = 403
+    with pytest.raises(CoherePermissionError):
+        api.look(looker, "abc")
 
 
 def test_a_rate_limit_costs_nothing_that_was_seen() -> None:
@@ -273,6 +284,13 @@ def test_a_rate_limit_is_waited_out_for_a_dataset_that_failed_before() -> None:
     assert api.asked == ["a", "b", "a", "b"], "no more than one try for a fault of its own"
     api.answers["b"] = limits
     assert statuses(api.run(look("ab", policy))) == {"a": "queued", "b": "queued"}
+
+
+def test_behind_one_that_fails_one_try_must_do() -> None:
+    api = Api({"a": "queued", **dict.fromkeys("bcd", 500)})
+    looked = api.run(Looker().look("abcd", RequestPolicy(max_tries=3, backoff_base=0)))
+    assert statuses(looked) == {"a": "queued", **dict.fromkeys("bcd", CohereServerError)}
+    assert api.asked == ["a", "b", "b", "b", "c", "d"]
 
 
 def test_a_connection_that_breaks_costs_nothing_that_was_seen() -> None:

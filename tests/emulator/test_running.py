@@ -124,7 +124,7 @@ class TestSettings:
             {"retention_seconds": 0},
             {"retention_seconds": float("inf")},
             {"retention_seconds": float("nan")},
-            {"url_lifetime_seconds": 0},
+            {"url_lifetime_seconds": -1},
             {"url_lifetime_seconds": float("inf")},
         ],
     )

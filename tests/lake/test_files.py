@@ -91,10 +91,13 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     target = tmp_path / "x.parquet"
     target.touch()
     target.chmod(0o600)
+    group = next((group for group in os.getgroups() if group != os.getgid()), os.getgid())
+    os.chown(target, -1, group)
     file = LocalFile(str(target))
     file.write(b"whole")
     file.publish()
-    assert (target.read_bytes(), stat.S_IMODE(target.stat().st_mode)) == (b"whole", 0o600)
+    status = target.stat()
+    assert (target.read_bytes(), stat.S_IMODE(status.st_mode), status.st_gid) == (b"whole", 0o600, group)
 
 
 def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:

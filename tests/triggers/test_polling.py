@@ -14,9 +14,10 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
     CohereConnectionError,
     CohereQuotaError,
+    CohereRateLimitError,
     CohereServerError,
 )
-from airflow_provider_cohere_datasets.core.looking import Listed, list_observations
+from airflow_provider_cohere_datasets.core.looking import Listed, Looker, list_observations
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.triggers.polling import polled
@@ -133,3 +134,23 @@ def test_nobody_is_put_off_for_more_than_a_day(server: AdversarialServer, clock:
     asyncio.run(main())
     assert clock.slept[0] == 86_400
     assert clock.elapsed == 2 * 86_400
+
+
+def test_a_rate_limit_in_the_middle_of_a_look_puts_the_next_one_off(
+    server: AdversarialServer, clock: VirtualClock
+) -> None:
+    first, second = (row["id"] for row in server.model.datasets[:2])
+    server.script("GET", f"/v1/datasets/{second}", [error(429, retry_after="300")])
+    hook, looker = CohereDatasetsHook(request_policy={"max_tries": 1}), Looker()
+
+    async def main() -> None:
+        looks = polled(hook, lambda policy: looker.look([first, second], policy), PollPolicy(10, jitter=0))
+        async with aclosing(looks):
+            looked = await anext(looks)
+            assert isinstance(looked, dict)
+            assert isinstance(looked[second], CohereRateLimitError)
+            for _ in range(2):
+                assert set(await anext(looks)) == {first, second}
+
+    asyncio.run(main())
+    assert [seconds for seconds in clock.slept if seconds] == [300, 10]
