@@ -26,6 +26,7 @@ NAMED = "{{ (dag_run.logical_date or dag_run.run_after).strftime('%Y%m%dT%H%M%S'
     schedule=None,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     doc_md=__doc__,
     tags=["cohere", "example"],
     params={

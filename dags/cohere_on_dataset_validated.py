@@ -8,7 +8,7 @@ Runs as it is with the emulator. With Cohere itself, set the connection ``cohere
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import Asset, Param, dag, task
@@ -30,6 +30,7 @@ else:
     schedule=SCHEDULE,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     doc_md=__doc__,
     tags=["cohere", "example"],
     params={"dataset_ids": Param([], type="array", description="Datasets to handle in a run that no event started")},

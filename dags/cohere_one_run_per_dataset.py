@@ -8,7 +8,7 @@ Runs as it is with the emulator. With Cohere itself, set the connection ``cohere
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,14 @@ else:
     SCHEDULE = PartitionedAssetTimetable(assets=VALIDATED)
 
 
-@dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False, doc_md=__doc__, tags=["cohere", "example"])
+@dag(
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
+    doc_md=__doc__,
+    tags=["cohere", "example"],
+)
 def cohere_upload_several() -> None:
     """Upload each file in a mapped task of its own, and wait for all of them in one."""
     upload = CohereCreateDatasetOperator.partial(task_id="upload").expand_kwargs(
@@ -61,6 +68,7 @@ def cohere_upload_several() -> None:
     schedule=SCHEDULE,
     start_date=datetime(2026, 1, 1),
     catchup=False,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     doc_md=__doc__,
     tags=["cohere", "example"],
     params={"dataset_id": Param("", type="string", description="The dataset of a run that no event started")},

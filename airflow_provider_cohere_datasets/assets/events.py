@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_cohere_datasets.assets.datasets import HOST, create_asset
 
@@ -23,9 +24,9 @@ def emit(
 ) -> None:
     """Tell a task's outlets what it did; Airflow sends the events when the task succeeds.
 
-    An asset gets its one event as ever, now with an extra. An asset alias gets an event for each dataset, whose asset
-    is ``cohere://<host>/datasets/<id>``, so one alias stands for datasets that nobody knew when the DAG was written.
-    Other outlets are left alone.
+    An asset, or a reference to one, gets its one event as ever, now with an extra. An asset alias gets an event for
+    each dataset, whose asset is ``cohere://<host>/datasets/<id>``, so one alias stands for datasets that nobody knew
+    when the DAG was written. Other outlets are left alone.
 
     :param context: the task's context.
     :param outlets: the task's ``outlets``.
@@ -33,18 +34,25 @@ def emit(
     :param datasets: for each dataset by its id what its event on an alias carries.
     :param host: the API's host or base URL, see :func:`~airflow_provider_cohere_datasets.assets.datasets.dataset_uri`.
     :param partitions: whether each asset gets one event for each dataset, with the id as the partition's key, in place
-        of its one event. Airflow below 3.3 has no partitions of assets, so there it stays one event.
+        of its one event; of several, none has an extra, because Airflow would give each the extra of all. Airflow below
+        3.3 has no partitions of assets, so there it stays one event.
     :raises ValueError: if an id cannot be one, or has more than the 250 characters of a partition's key.
     """
     from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
+    assets: tuple[type, ...] = (Asset,)
+    with suppress(ImportError):  # Airflow 2 has no references.
+        from airflow.sdk.definitions.asset import AssetRef
+
+        assets = (Asset, AssetRef)
     for outlet in outlets:
-        if isinstance(outlet, Asset):
-            event = context["outlet_events"][outlet]
-            if extra is not None:
+        if isinstance(outlet, assets):
+            event = context["outlet_events"][cast("Asset", outlet)]
+            several = partitions and datasets and hasattr(event, "add_partitions")
+            if several:
+                event.add_partitions(list(datasets or ()))
+            if extra is not None and not (several and len(datasets or ()) > 1):
                 event.extra = dict(extra)
-            if partitions and datasets and hasattr(event, "add_partitions"):
-                event.add_partitions(list(datasets))
         elif isinstance(outlet, AssetAlias) and datasets:
             event = context["outlet_events"][outlet]
             for dataset_id, told in datasets.items():

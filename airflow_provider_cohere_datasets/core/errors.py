@@ -26,6 +26,7 @@ __all__ = [
     "CohereRateLimitError",
     "CohereRedirectError",
     "CohereServerError",
+    "CohereTaskStoppedError",
     "CohereTransportError",
     "CohereUnexpectedAnswerError",
     "CohereUploadAmbiguousError",
@@ -213,6 +214,12 @@ class CohereGateError(CohereDatasetsError):
 
 class CohereUsageError(CohereDatasetsError):
     """The organisation stores more than a task allows."""
+
+
+class CohereTaskStoppedError(CohereDatasetsError):
+    """The task was told to stop while it exported, deleted, or waited for what it had uploaded."""
+
+    permanent = False
 
 
 def error_from_details(details: Mapping[str, object]) -> CohereDatasetsError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
 
-__all__ = ["CohereBadRowError", "CohereEmptyExportError", "CohereExportStoppedError", "CohereStorageError"]
+__all__ = ["CohereBadRowError", "CohereEmptyExportError", "CohereStorageError"]
 
 
 class CohereStorageError(CohereDatasetsError):
@@ -19,11 +19,5 @@ class CohereBadRowError(CohereDatasetsError):
 
 class CohereEmptyExportError(CohereDatasetsError):
     """There was no dataset to export, and ``if_empty="fail"`` was asked for."""
-
-    permanent = False
-
-
-class CohereExportStoppedError(CohereDatasetsError):
-    """The task was told to stop while it exported."""
 
     permanent = False

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from airflow_provider_cohere_datasets.core.errors import CohereTaskStoppedError
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, on_the_wire
 from airflow_provider_cohere_datasets.core.paging import MAX_PAGE_SIZE
-from airflow_provider_cohere_datasets.lake.errors import (
-    CohereBadRowError,
-    CohereEmptyExportError,
-    CohereExportStoppedError,
-)
+from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError, CohereEmptyExportError
 from airflow_provider_cohere_datasets.lake.publish import Checked
 from airflow_provider_cohere_datasets.lake.schema import SCHEMA_VERSION, file_schema
 from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
@@ -105,7 +102,7 @@ class Export:
     def stop(self) -> None:
         """Stop as soon as possible; does nothing if no export runs.
 
-        :raises CohereExportStoppedError: in the thread of the export, where this is called by a signal handler: so it
+        :raises CohereTaskStoppedError: in the thread of the export, where this is called by a signal handler: so it
             stops whatever it waits for.
         """
         self._stopped = True
@@ -114,7 +111,7 @@ class Export:
 
     def _check_stopped(self) -> None:
         if self._stopped:
-            raise CohereExportStoppedError(f"The export to {self._place} was told to stop; nothing was changed.")
+            raise CohereTaskStoppedError(f"The export to {self._place} was told to stop; nothing was changed.")
 
     def run(self, stream_pages: StreamPages) -> dict[str, Any] | None:
         """Export.
@@ -125,7 +122,7 @@ class Export:
         :raises CohereStorageError: if writing fails.
         :raises CohereBadRowError: if a row cannot be read and the decoder's ``on_bad_row`` is ``fail``.
         :raises CohereEmptyExportError: if there is no dataset and ``if_empty`` is ``fail``.
-        :raises CohereExportStoppedError: if :meth:`stop` was called.
+        :raises CohereTaskStoppedError: if :meth:`stop` was called.
         """
         file = self._place.create()
         stream = Checked(file)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -15,6 +17,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetsError,
     CohereDatasetSkippedError,
     CohereInputError,
+    CohereTaskStoppedError,
     CohereUploadAmbiguousError,
     CohereUploadUnknownError,
     CohereUploadUnsettledError,
@@ -30,7 +33,7 @@ from airflow_provider_cohere_datasets.lineage.datasets import created as lineage
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -157,6 +160,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self.delete_on_kill = delete_on_kill
         self._name_as_written = name
         self._dataset_id: str | None = None
+        self._running_in: int | None = None
         with airflow_errors():
             if skipped_as not in {"fail", "success"}:
                 raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
@@ -172,6 +176,18 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload or adopt, wait if asked to, and tell the assets in ``outlets``."""
+        with self._stoppable():
+            return self._execute(context)
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        self._running_in = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._running_in = None
+
+    def _execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cohere_datasets.core.creation import Attempt
         from airflow_provider_cohere_datasets.core.new_dataset import DATASET_TYPES
         from airflow_provider_cohere_datasets.operators.upload_memory import UploadMemory
@@ -328,10 +344,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         created = cast("dict[str, Any]", event).get("carried") or created or {}
         self._dataset_id = over.observations[0].id if over.observations else created.get("id")
         watch = None
-        if over.outcome == "timeout" and self._dataset_id is not None:
-            # The last look is made when the time is up.
-            over, watch, _ = self._look(self._dataset_id, 0.0)
-        return self._done(created | self._validated(over, watch), context)
+        with self._stoppable():
+            if over.outcome == "timeout" and self._dataset_id is not None:
+                # The last look is made when the time is up.
+                over, watch, _ = self._look(self._dataset_id, 0.0)
+            return self._done(created | self._validated(over, watch), context)
 
     def _validated(self, over: WaitEvent, watch: Watch | None) -> dict[str, Any]:
         if over.outcome == "ready":
@@ -370,9 +387,16 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         return result
 
     def on_kill(self) -> None:
-        """Delete the dataset if that was asked for; an upload under way just breaks off."""
-        if self.delete_on_kill:
-            self._delete("the task was killed")
+        """Delete the dataset if that was asked for; the task does not go on then.
+
+        :raises CohereTaskStoppedError: in the task's own thread, where Airflow calls this in a signal handler: from 3.3
+            on it lets the task go on after that, which would wait for what is gone, or upload to the end.
+        """
+        if not self.delete_on_kill:
+            return
+        self._delete("the task was killed")
+        if self._running_in == threading.get_ident():
+            raise for_airflow(CohereTaskStoppedError("The task was told to stop."), self.conn_id)
 
 
 def _seconds(value: float | timedelta) -> float:

@@ -12,6 +12,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetsError,
     CohereInputError,
     CohereInvalidRequestError,
+    CohereTaskStoppedError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, given
 from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id, is_unset
@@ -68,6 +69,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
     :raises CohereInputError: for bad arguments, before any request; as soon as the DAG is read unless they are
         templates. Also if there are more datasets than ``max_deletions``.
     :raises CohereDatasetNotFoundError: if a dataset is gone and ``ignore_missing`` is false.
+    :raises CohereTaskStoppedError: if the task is told to stop before it comes to the end.
     :raises CohereDatasetsError: if some could not be deleted: the first error of those that another try may cure, or
         else the first.
     """
@@ -97,6 +99,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         # Hides a method of Airflow's that only logs templates, and that only Airflow 2 calls.
         self.dry_run = dry_run  # type: ignore[assignment,method-assign]
         self.ignore_missing = ignore_missing
+        self._told_to_stop = False
         with airflow_errors():
             self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
@@ -144,6 +147,10 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
             "dry_run": order.dry_run,
         }
 
+    def on_kill(self) -> None:
+        """Delete no more; from Airflow 3.3 on a task that is told to stop goes on by itself."""
+        self._told_to_stop = True
+
     def _found(self, order: _Order) -> list[str]:
         """Return the ids of what the filter finds, oldest first."""
         before = None if order.older_than is None else datetime.now(UTC) - order.older_than
@@ -179,6 +186,9 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         self.hook.get_conn()  # A connection that is not usable is the fault of no dataset.
         shown = monotonic()
         for dataset_id in ids:
+            if self._told_to_stop:
+                self.log.warning("Stopped after %d of %d datasets: %s", len(deleted), len(ids), deleted)
+                raise CohereTaskStoppedError(f"The task was told to stop; {len(deleted)} of {len(ids)} were deleted.")
             try:
                 if self._existed(dataset_id, order):
                     deleted.append(dataset_id)

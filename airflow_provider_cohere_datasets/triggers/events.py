@@ -31,6 +31,8 @@ _SLOWEST = 3600.0
 _SETTLING = 3
 #: What fired is stored whenever it has grown by one of so many.
 _SAVES = 100
+#: Seconds until a store that failed is asked again what fired before.
+_STORE_PAUSE = 10.0
 
 
 class CohereDatasetEventTrigger(BaseEventTrigger):
@@ -120,6 +122,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         # Looks after which what was there before is known, even if none shows a list that is whole.
         settling = _SETTLING if fired is None and not self.include_existing else 0
         fired = fired or set()
+        unsaved = 0
         looks = polled(
             hook,
             lambda policy: list_observations(self.dataset_type, policy),
@@ -132,26 +135,24 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                     self.log.warning("The look for datasets failed and is made again: %s", looked)
                     continue
                 reached = {row.id: row for row in looked.rows if row.status in statuses and self._matches(row.name)}
-                unsaved = 0
                 if settling:
                     settling = 0 if looked.complete else settling - 1
                     fired |= reached.keys()
-                    await self._save(fired)
+                    unsaved += 1
                 for dataset_id in [each for each in reached if each not in fired]:
                     yield TriggerEvent(_payload(reached[dataset_id]))
                     fired.add(dataset_id)
                     unsaved += 1
                     # All of them are written each time, and there may be many.
-                    if unsaved * _SAVES >= len(fired):
-                        await self._save(fired)
+                    if unsaved * _SAVES >= len(fired) and await self._save(fired):
                         unsaved = 0
-                if unsaved:
-                    await self._save(fired)
                 # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
                 kept = fired & {row.id for row in looked.rows}
                 if looked.complete and kept != fired:
                     fired = kept
-                    await self._save(fired)
+                    unsaved += 1
+                if unsaved and await self._save(fired):
+                    unsaved = 0
 
     def _matches(self, name: str | None) -> bool:
         return self.name_pattern is None or fnmatchcase(name or "", self.name_pattern)
@@ -165,12 +166,24 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         return f"{_STATE}_{sha256(watched.encode()).hexdigest()[:16]}"
 
     async def _load(self) -> set[str] | None:
-        """Return the ids that fired, ``None`` if that is not known."""
-        stored = await self._in_store("get", self._key())
-        return set(stored) if isinstance(stored, list) else None
+        """Return the ids that fired, ``None`` if that is not known; wait for a store that fails just now."""
+        while True:
+            try:
+                stored = await self._in_store("get", self._key())
+            except Exception as error:
+                self.log.warning("What fired before cannot be read just now: %s", error)
+                await asyncio.sleep(_STORE_PAUSE)
+            else:
+                return set(stored) if isinstance(stored, list) else None
 
-    async def _save(self, fired: set[str]) -> None:
-        await self._in_store("set", self._key(), sorted(fired))
+    async def _save(self, fired: set[str]) -> bool:
+        """Remember the ids that fired, and return whether that is done: a store that fails must not end the watch."""
+        try:
+            await self._in_store("set", self._key(), sorted(fired))
+        except Exception as error:
+            self.log.warning("What fired cannot be stored just now; it is tried again after the next look: %s", error)
+            return False
+        return True
 
     async def _in_store(self, verb: str, *arguments: Any) -> Any:
         """Get or set something in the asset's state store; without a usable one, do nothing."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias
 
 from airflow_provider_cohere_datasets.assets.events import emit
-from tests.versions import OutletEventAccessors
+from tests.versions import AIRFLOW, OutletEventAccessors
 
 LAKE = Asset("s3://lake/datasets.parquet")
 ALIAS = AssetAlias("new-datasets")
@@ -51,12 +52,24 @@ def test_without_datasets_an_alias_gets_no_event(context: Any) -> None:
 
 
 def test_each_dataset_may_be_a_partition_of_an_asset(context: Any) -> None:
-    emit(context, [LAKE, ALIAS], extra={"rows": 3}, datasets=DATASETS, partitions=True)
-    event = context["outlet_events"][LAKE]
-    assert event.extra == {"rows": 3}
+    one, many = LAKE, Asset("s3://lake/others.parquet")
+    emit(context, [one], extra={"rows": 3}, datasets={"a": DATASETS["a"]}, partitions=True)
+    emit(context, [many, ALIAS], extra={"datasets": [1, 2]}, datasets=DATASETS, partitions=True)
     assert len(alias_events(context)) == 2
-    if hasattr(event, "partition_keys"):  # Airflow 3.3
-        assert event.partition_keys == {"a", "b/c"}
+    events = [context["outlet_events"][asset] for asset in (one, many)]
+    if AIRFLOW >= (3, 3):
+        assert [event.partition_keys for event in events] == [{"a"}, {"a", "b/c"}]
+        assert [event.extra for event in events] == [{"rows": 3}, {}], "each partition would have the extra of all"
+    else:
+        assert [event.extra for event in events] == [{"rows": 3}, {"datasets": [1, 2]}]
+
+
+@pytest.mark.skipif(AIRFLOW < (3,), reason="Airflow 2 has no references to assets")
+def test_a_reference_to_an_asset_is_told_too() -> None:
+    reference: Any = Asset.ref(uri="s3://lake/datasets.parquet")
+    event = SimpleNamespace(extra={})
+    emit({"outlet_events": {reference: event}}, [reference], extra={"rows": 3})  # type: ignore[typeddict-item]
+    assert event.extra == {"rows": 3}
 
 
 def test_other_outlets_are_left_alone() -> None:

@@ -20,6 +20,7 @@ TRANSIENT = {
     errors.CohereListingError,
     errors.CohereUploadUnsettledError,
     errors.CohereValidationTimeoutError,
+    errors.CohereTaskStoppedError,
 }
 
 

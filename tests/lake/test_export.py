@@ -24,6 +24,7 @@ import pytest
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
     CohereInputError,
+    CohereTaskStoppedError,
     CohereUnexpectedAnswerError,
 )
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -31,7 +32,6 @@ from airflow_provider_cohere_datasets.lake.decode import Decoder
 from airflow_provider_cohere_datasets.lake.errors import (
     CohereBadRowError,
     CohereEmptyExportError,
-    CohereExportStoppedError,
     CohereStorageError,
 )
 from airflow_provider_cohere_datasets.lake.export import Export, Selection
@@ -270,7 +270,7 @@ def test_a_stopped_export_leaves_the_old_file(
     before = signal.signal(signal.SIGUSR1, lambda *_: export.stop())
     server.reset(make_datasets(100), Listing(between=lambda model: stop(model) if len(server.requests) == 3 else None))
     try:
-        with pytest.raises(CohereExportStoppedError):
+        with pytest.raises(CohereTaskStoppedError):
             run()
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.lake.errors import CohereExportStoppedError, CohereStorageError
+from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
+from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.publish import Place
 from tests.adversary import AdversarialServer, error, make_datasets
 from tests.versions import attach, stores
@@ -134,8 +134,8 @@ def test_a_storage_out_of_reach_is_an_error_that_may_pass(monkeypatch: pytest.Mo
 
 
 def test_that_a_task_is_stopped_while_it_writes_is_no_fault_of_the_storage(tmp_path: Path) -> None:
-    with pytest.raises(CohereExportStoppedError), Place(tmp_path / "x.parquet").failures():
-        raise CohereExportStoppedError("The export was told to stop.")
+    with pytest.raises(CohereTaskStoppedError), Place(tmp_path / "x.parquet").failures():
+        raise CohereTaskStoppedError("The export was told to stop.")
 
 
 def test_other_storages_get_a_hidden_file_that_is_renamed(

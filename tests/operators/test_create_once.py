@@ -35,6 +35,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CoherePermissionError,
     CohereQuotaError,
     CohereServerError,
+    CohereTaskStoppedError,
     CohereUploadAmbiguousError,
     CohereUploadUnsettledError,
     CohereValidationTimeoutError,
@@ -956,6 +957,30 @@ def test_a_task_that_is_killed_before_there_is_a_dataset_deletes_nothing(
         task.run()
     task.operator.on_kill()
     assert server.count("DELETE") == 0
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_task_that_is_killed_while_it_waits_ends_and_may_be_tried_again(
+    server: AdversarialServer, data: Path, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    """Airflow 3.3 calls on_kill in a signal handler, and lets the task go on."""
+    validating(server, "queued")
+    task = Task(data, **WAIT, deferrable=deferrable, delete_on_kill=True)
+    if deferrable:
+        deferred = deferred_by(task)
+        event = {**WaitEvent("timeout").to_json(), "carried": deferred.trigger.serialize()[1]["carried"]}
+    look = CohereCreateDatasetOperator._look
+
+    def killed(operator: CohereCreateDatasetOperator, *arguments: Any) -> Any:
+        looked = look(operator, arguments[0], 0.0)
+        operator.on_kill()
+        return looked
+
+    monkeypatch.setattr(CohereCreateDatasetOperator, "_look", killed)
+    with pytest.raises(CohereTaskStoppedError) as caught:
+        task.resume(deferred, event) if deferrable else task.run()
+    assert not isinstance(caught.value, AirflowFailException)
+    assert server.model.deleted == made(server)
 
 
 def test_what_was_killed_is_uploaded_again_by_the_next_try(server: AdversarialServer, data: Path) -> None:

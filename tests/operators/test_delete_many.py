@@ -20,6 +20,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereListingError,
     CohereQuotaError,
     CohereServerError,
+    CohereTaskStoppedError,
 )
 from airflow_provider_cohere_datasets.emulator import Emulator
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -331,6 +332,25 @@ def test_a_listed_id_that_is_none_is_left(server: AdversarialServer) -> None:
     with pytest.raises(CohereInputError, match=r"^2 of 3 datasets could not be deleted \('usage', '\.\.'\)"):
         delete(older_than=DAY)
     assert server.model.deleted == ["a/b?c"]
+
+
+def test_a_task_that_is_told_to_stop_deletes_no_more(
+    server: AdversarialServer, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = CohereDeleteDatasetOperator(task_id="delete", dataset_ids=ids)
+    existed = operator._existed
+
+    def stopped(dataset_id: str, order: Any) -> bool:
+        found = existed(dataset_id, order)
+        if dataset_id == ids[1]:
+            operator.on_kill()
+        return found
+
+    monkeypatch.setattr(operator, "_existed", stopped)
+    with pytest.raises(CohereTaskStoppedError, match="2 of 10 were deleted") as caught:
+        operator.execute({})
+    assert not isinstance(caught.value, AirflowFailException)
+    assert server.model.deleted == ids[:2]
 
 
 # -- Arguments -------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class VirtualClock:
         from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
         from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
         from airflow_provider_cohere_datasets.triggers import datasets as triggers
-        from airflow_provider_cohere_datasets.triggers import polling
+        from airflow_provider_cohere_datasets.triggers import events, polling
 
         base = import_module(BaseSensorOperator.__module__)
         times = SimpleNamespace(time=self.time, monotonic=self.time, sleep=self.sleep, strftime=time.strftime)
@@ -90,6 +90,7 @@ class VirtualClock:
         if AIRFLOW < (3, 0):  # asks the database itself
             monkeypatch.setattr(base, "_orig_start_date", lambda **_: self.first_start)
         monkeypatch.setattr(polling, "asyncio", SimpleNamespace(sleep=self.sleep_async))
+        monkeypatch.setattr(events, "asyncio", SimpleNamespace(sleep=self.sleep_async, to_thread=asyncio.to_thread))
         monkeypatch.setattr(triggers, "asyncio", SimpleNamespace(timeout=self.timeout))
         for transport, sleep in ((BlockingTransport, self.sleep), (NonblockingTransport, self.sleep_async)):
             defaults = transport.__init__.__kwdefaults__

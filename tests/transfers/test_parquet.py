@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import (
     ObjectStoragePath,
 )
 
-from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.lake.errors import CohereEmptyExportError, CohereExportStoppedError
+from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
+from airflow_provider_cohere_datasets.lake.errors import CohereEmptyExportError
 from airflow_provider_cohere_datasets.transfers.parquet import CohereDatasetsToParquetOperator
 from tests.adversary import AdversarialServer, Listing, error, make_datasets
 from tests.versions import OutletEventAccessors
@@ -169,7 +169,7 @@ def test_a_killed_task_leaves_nothing_behind(server: AdversarialServer, tmp_path
     server.reset(
         make_datasets(30), Listing(between=lambda _: exporting.on_kill() if len(server.requests) == 2 else None)
     )
-    with pytest.raises(CohereExportStoppedError):
+    with pytest.raises(CohereTaskStoppedError):
         exporting.execute(context())
     exporting.on_kill()
     assert list(tmp_path.iterdir()) == []

@@ -403,3 +403,21 @@ def test_bad_values_are_found_when_the_dag_is_stored(options: dict[str, Any]) ->
         CohereDatasetEventTrigger(**options).serialize()
     with pytest.raises(Exception, match=re.escape(str(found.value))):
         stored_and_read(dag)
+
+
+def test_a_store_that_fails_for_a_moment_ends_no_watch(server: AdversarialServer, clock: VirtualClock) -> None:
+    class Failing(Store):
+        async def aget(self, key: str) -> Any:
+            if clock.elapsed < 60:
+                raise RuntimeError("API_SERVER_ERROR")
+            return await super().aget(key)
+
+        async def aset(self, key: str, value: Any) -> None:
+            if clock.elapsed < 500:
+                raise RuntimeError("API_SERVER_ERROR")
+            await super().aset(key, value)
+
+    stage(server, clock, {"old": [(0, "validated")], "new": [(0, "queued"), (200, "validated")]})
+    store = Failing()
+    assert ids(asyncio.run(fired(watcher(store), clock, 1000))) == ["new"]
+    assert list(store.values()) == [["new", "old"]]
