@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -161,6 +161,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self._name_as_written = name
         self._dataset_id: str | None = None
         self._running_in: int | None = None
+        self._told_to_stop = False
         with airflow_errors():
             if skipped_as not in {"fail", "success"}:
                 raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
@@ -181,11 +182,14 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
-        self._running_in = threading.get_ident()
+        self._running_in, self._told_to_stop = threading.get_ident(), False
         try:
             yield
         finally:
             self._running_in = None
+            if self._told_to_stop:
+                # The stop may have come where an error counts as the server's; then there may be a dataset by now.
+                self._stop()
 
     def _execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cohere_datasets.core.creation import Attempt
@@ -394,9 +398,15 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         """
         if not self.delete_on_kill:
             return
-        self._delete("the task was killed")
+        self._told_to_stop = True
         if self._running_in == threading.get_ident():
-            raise for_airflow(CohereTaskStoppedError("The task was told to stop."), self.conn_id)
+            self._stop()
+        self._delete("the task was killed")
+
+    def _stop(self) -> NoReturn:
+        self._delete("the task was killed")
+        self._dataset_id = None
+        raise for_airflow(CohereTaskStoppedError("The task was told to stop."), self.conn_id)
 
 
 def _seconds(value: float | timedelta) -> float:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.core.limits import QUOTA
 from airflow_provider_cohere_datasets.core.looking import Observation
 from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.operators.datasets import CohereCreateDatasetOperator
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
@@ -981,6 +983,21 @@ def test_a_task_that_is_killed_while_it_waits_ends_and_may_be_tried_again(
         task.resume(deferred, event) if deferrable else task.run()
     assert not isinstance(caught.value, AirflowFailException)
     assert server.model.deleted == made(server)
+
+
+def test_a_stop_that_came_where_errors_are_taken_for_the_servers(
+    server: AdversarialServer, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(data, delete_on_kill=True, check_usage=True)
+
+    def stopped(hook: CohereDatasetsHook, size: int) -> None:
+        with suppress(CohereTaskStoppedError):
+            task.operator.on_kill()
+
+    monkeypatch.setattr(CohereDatasetsHook, "check_room", stopped)
+    with pytest.raises(CohereTaskStoppedError):
+        task.run()
+    assert server.model.deleted == made(server) != []
 
 
 def test_what_was_killed_is_uploaded_again_by_the_next_try(server: AdversarialServer, data: Path) -> None:
