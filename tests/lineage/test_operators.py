@@ -71,7 +71,8 @@ def test_a_gate_and_a_sensor(emulator: Emulator, context: Any, kind: type[Any], 
     task = kind(task_id="t", **given, outlets=[ASSET, ALIAS], partition_outlets=True)
     result = task.execute(context)
     event = context["outlet_events"][ASSET]
-    assert event.extra in (result, {"datasets": result})
+    told = ({},) if several and hasattr(event, "partition_keys") else (result, {"datasets": result})
+    assert event.extra in told
     assert sorted(getattr(event, "partition_keys", chosen)) == sorted(chosen)
     assert alias_uris(context) == [uri(emulator, dataset_id) for dataset_id in chosen]
     assert task._lineage.inputs == tuple(uri(emulator, dataset_id) for dataset_id in chosen)
