@@ -39,7 +39,8 @@ def page_size(given: Any) -> Any:
     if given is not None and given != "":
         return given
     size = configured("page_size", DEFAULT_PAGE_SIZE)
-    return int(size) if size is not None and size.is_integer() else size
+    # Before Python 3.12 only a float can tell whether it is whole.
+    return int(size) if size is not None and float(size).is_integer() else size
 
 
 def poll_interval(given: float | timedelta | None) -> float | timedelta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def test_defaults_where_nothing_is_configured() -> None:
     assert configured("requests_per_minute", None) is None
     assert (page_size(None), page_size(""), page_size(7), page_size("7")) == (100, 100, 7, "7")
     assert (poll_interval(None), poll_interval(0), poll_interval(timedelta(1))) == (30.0, 0, timedelta(1))
+
+
+def test_a_configuration_without_defaults_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow 2 does not know the defaults of providers everywhere."""
+    monkeypatch.setattr(
+        "airflow_provider_cohere_datasets.hooks.configuration.conf", SimpleNamespace(get=lambda *_, **__: None)
+    )
+    assert (page_size(None), poll_interval(None)) == (100, 30.0)
 
 
 def test_configured_numbers_count_where_the_task_has_none(option: Set, server: AdversarialServer) -> None:
