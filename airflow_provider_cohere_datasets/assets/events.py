@@ -48,10 +48,10 @@ def emit(
     for outlet in outlets:
         if isinstance(outlet, assets):
             event = context["outlet_events"][cast("Asset", outlet)]
-            several = partitions and datasets and hasattr(event, "add_partitions")
-            if several:
-                event.add_partitions(list(datasets or ()))
-            if extra is not None and not (several and len(datasets or ()) > 1):
+            keys = list(datasets or ()) if partitions and hasattr(event, "add_partitions") else []
+            if keys:
+                event.add_partitions(keys)
+            if extra is not None and len(keys) < 2:
                 event.extra = dict(extra)
         elif isinstance(outlet, AssetAlias) and datasets:
             event = context["outlet_events"][outlet]
