@@ -8,12 +8,10 @@ import re
 #: goes over a text once: each match takes all that could be part of it, also where there is no query.
 QUERY = r"(://[^\x09-\x0d ?\"'<>]*)(?:\?[^\x09-\x0d \"'<>]*)?"
 
-_QUERY = re.compile(QUERY)
-
 
 def without_queries(text: str) -> str:
     """Return a text in which no URL has a query.
 
     :param text: any text.
     """
-    return _QUERY.sub(r"\1", text)
+    return re.sub(QUERY, r"\1", text)

@@ -1,65 +1,36 @@
-"""Airflow's retries, told what the server asked for (Airflow 3.3 and later)."""
+"""What tasks do about a server's wish to be left alone, once their own tries are used up."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError
+from airflow.providers.common.compat.sdk import BaseOperator
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context, RetryDecision, RetryPolicy
+    from airflow.providers.common.compat.sdk import RetryPolicy
 
 #: The longest that a server may put anybody off; Airflow itself never waits longer for a next try.
 LONGEST = timedelta(days=1)
 
-try:
-    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
-except (ImportError, AttributeError):  # Airflow below 3.3 has no retry policies; the task's retry_delay rules there.
-    CohereRetryPolicy: Any = None
-else:
 
-    class CohereRetryPolicy(RetryPolicy):  # type: ignore[no-redef]
-        """Waits for the next try as long as the server asked to, a day at the most.
+class RetryPolicyMixin:
+    """Gives a task ``CohereRetryPolicy``, unless the user gave a policy (Airflow 3.3 and later).
 
-        It only makes the wait longer: a task whose own ``retry_delay`` is longer than that waits as it always does, and
-        everything else is left to its settings, too.
-
-        Permanent errors never get here: they are ``AirflowFailException`` and end the retries by themselves.
-        """
-
-        def evaluate(
-            self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
-        ) -> RetryDecision:
-            """Return a retry after ``retry_after`` seconds, if the task's own delay is shorter, else the default."""
-            asked = exception.retry_after if isinstance(exception, CohereDatasetsError) else None
-            # Airflow adds the delay to a date, and its scheduler does not survive one beyond the year 9999.
-            seconds = min(asked or 0.0, LONGEST.total_seconds())
-            if asked is None or seconds <= _own_delay(context, try_number):
-                return RetryDecision.default()
-            return RetryDecision.retry(delay=timedelta(seconds=seconds), reason=f"the server asked to wait {asked:g} s")
-
-
-def _own_delay(context: Context | None, try_number: int) -> float:
-    """Return the seconds that the task would wait at least by its own settings."""
-    task: Any = (context or {}).get("task")
-    if task is None:
-        return 0.0
-    seconds: float = task.retry_delay.total_seconds()
-    if task.retry_exponential_backoff not in (0, 1):
-        # Airflow adds a share of it that differs from task to task. The exponent is limited so that no float overflows.
-        seconds *= task.retry_exponential_backoff ** min(try_number - 1, 30)
-        if task.max_retry_delay:
-            seconds = min(seconds, task.max_retry_delay.total_seconds())
-    return seconds
-
-
-def with_retry_policy(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return an operator's keyword arguments with our policy in them, unless the user gave one.
-
-    ``None`` counts as not given: Airflow passes it to every mapped task whose user said nothing.
+    It is made when Airflow asks for it: who only reads the DAG file, as each worker does, need not load policies.
     """
-    given = kwargs.get("retry_policy") is not None or "retry_policy" in kwargs.get("default_args", {})
-    if CohereRetryPolicy is not None and not given:
-        kwargs["retry_policy"] = CohereRetryPolicy()
-    return kwargs
+
+    _own_policy: RetryPolicy | None = None
+
+    @property
+    def retry_policy(self) -> Any:
+        """Who decides about the next try; ``None`` where Airflow has no policies."""
+        if self._own_policy is None and hasattr(BaseOperator, "retry_policy"):
+            from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
+
+            self._own_policy = CohereRetryPolicy()
+        return self._own_policy
+
+    @retry_policy.setter
+    def retry_policy(self, policy: RetryPolicy | None) -> None:
+        self._own_policy = policy

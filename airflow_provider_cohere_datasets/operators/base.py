@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
-from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
+from airflow_provider_cohere_datasets.hooks.retries import RetryPolicyMixin
 from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin
 from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class CohereDatasetsOperator(LineageMixin, BaseOperator):
+class CohereDatasetsOperator(RetryPolicyMixin, LineageMixin, BaseOperator):
     """The base of the operators.
 
     :param conn_id: the connection, see :class:`~airflow_provider_cohere_datasets.hooks.datasets.CohereDatasetsHook`.
@@ -34,7 +34,7 @@ class CohereDatasetsOperator(LineageMixin, BaseOperator):
         request_policy: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**with_retry_policy(kwargs))
+        super().__init__(**kwargs)
         self.conn_id = conn_id
         self.request_policy = request_policy
 

@@ -29,7 +29,7 @@ from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
-from airflow_provider_cohere_datasets.hooks.retries import with_retry_policy
+from airflow_provider_cohere_datasets.hooks.retries import RetryPolicyMixin
 from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin, read
 from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 
@@ -51,7 +51,7 @@ _FAIL, _TRIGGER_TIMEOUT = "__fail__", "Trigger timeout"
 _PASSED = 0.001
 
 
-class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
+class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOperator):
     """Wait until Cohere has validated one dataset, or all of several.
 
     ``validated`` is success. ``failed`` fails at once, with Cohere's reason, and Airflow does not retry it.
@@ -112,7 +112,7 @@ class CohereDatasetValidationSensor(LineageMixin, BaseSensorOperator):
         request_policy: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poll_interval(poke_interval), **with_retry_policy(kwargs))
+        super().__init__(poke_interval=poll_interval(poke_interval), **kwargs)
         if skipped_as not in {"fail", "success"}:
             raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
         if (dataset_id is None) == (dataset_ids is None):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import subprocess
 import sys
 from datetime import timedelta
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +16,12 @@ from airflow_provider_cohere_datasets.hooks.errors import for_airflow
 from airflow_provider_cohere_datasets.operators.datasets import CohereGetDatasetUsageOperator
 from tests.adversary import AdversarialServer, Fault, error, per_minute, retry_after_date
 from tests.versions import needs_retry_policies
+
+
+def policy() -> Any:
+    from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
+
+    return CohereRetryPolicy()
 
 
 @needs_retry_policies
@@ -32,7 +37,7 @@ def test_the_next_try_comes_when_the_server_said(server: AdversarialServer, faul
     server.script("GET", None, [fault], repeat=True)
     with pytest.raises(CohereDatasetsError) as caught:
         CohereDatasetsHook(request_policy={"max_tries": 1}).get_usage()
-    decision = retries.CohereRetryPolicy().evaluate(caught.value, 1, 3)
+    decision = policy().evaluate(caught.value, 1, 3)
     assert decision.action.name == "RETRY"
     assert decision.retry_delay == timedelta(seconds=seconds)
     assert f"{seconds:g} s" in decision.reason
@@ -44,7 +49,7 @@ def test_a_wish_beyond_the_policy_ends_the_call_at_once_and_is_left_to_airflow(s
     with pytest.raises(CohereRateLimitError, match="3600 s, more than the 120 s") as caught:
         CohereDatasetsHook().get_usage()
     assert server.count() == 1
-    assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(hours=1)
+    assert policy().evaluate(caught.value, 1, 3).retry_delay == timedelta(hours=1)
 
 
 @needs_retry_policies
@@ -52,7 +57,7 @@ def test_a_server_cannot_put_a_task_off_for_ever(server: AdversarialServer) -> N
     server.script("GET", None, [per_minute(retry_after="999999999999")], repeat=True)
     with pytest.raises(CohereRateLimitError) as caught:
         CohereDatasetsHook().get_usage()
-    assert retries.CohereRetryPolicy().evaluate(caught.value, 1, 3).retry_delay == timedelta(days=1)
+    assert policy().evaluate(caught.value, 1, 3).retry_delay == timedelta(days=1)
 
 
 @needs_retry_policies
@@ -87,18 +92,24 @@ def test_the_server_only_makes_the_wait_longer(
 @needs_retry_policies
 @pytest.mark.parametrize("exception", [for_airflow(CohereServerError("It broke.")), KeyError("x"), SystemExit()])
 def test_everything_else_is_the_tasks_own_business(exception: BaseException) -> None:
-    decision = retries.CohereRetryPolicy().evaluate(exception, 1, 3)
+    decision = policy().evaluate(exception, 1, 3)
     assert decision.action.name == "DEFAULT"
     assert decision.retry_delay is None
 
 
+@needs_retry_policies
+def test_a_task_that_does_not_fail_does_without_airflows_policies() -> None:
+    script = (
+        "import sys\n"
+        "from airflow_provider_cohere_datasets.operators.datasets import CohereGetDatasetUsageOperator\n"
+        "from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor\n"
+        "task = CohereGetDatasetUsageOperator(task_id='usage')\n"
+        "print('airflow.sdk.definitions.retry_policy' in sys.modules, task.has_retry_policy)\n"
+    )
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "False True"
+
+
 def test_airflow_below_3_3_has_no_policies(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "airflow.providers.common.compat.sdk"
-    monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    spec = importlib.util.spec_from_file_location("retries_of_an_older_airflow", retries.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    older = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(older)
-    assert older.CohereRetryPolicy is None
-    assert older.with_retry_policy({"retries": 2}) == {"retries": 2}
+    monkeypatch.setattr(retries, "BaseOperator", object)
+    assert CohereGetDatasetUsageOperator(task_id="usage").retry_policy is None
