@@ -91,6 +91,9 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     error_id, message = _explanation(reply)
     listing = call.path == "/v1/datasets" and call.method == "GET"
     kind, what = _kind(reply.status, message, listing=listing)
+    if kind is errors.CohereDatasetNotFoundError and reply.body.lstrip().startswith(b"<"):
+        # The API answers with JSON. A gateway without its backend, or another server, does not know what is there.
+        kind, what = errors.CohereUnexpectedAnswerError, "A web page came instead of the API's answer."
     subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"
     sentence = what.format(subject=subject, operation=call.operation)
     said = f": {message.rstrip('.')}." if message else "."

@@ -376,11 +376,11 @@ class CohereDatasetsHook(BaseHook):
         try:
             # One try: whoever pressed the button waits for it, and can press it again.
             answer = self._exchange(calls.check_api_key, calls.read_key_check, max_tries=1)
-        except CohereDatasetNotFoundError:
+        except CohereDatasetsError as error:
+            if error.status != 404:
+                return False, str(error)
             base_url = self.get_conn().account.base_url
             return False, f"There is no Cohere API at {base_url}: check the base URL in the connection's host."
-        except CohereDatasetsError as error:
-            return False, str(error)
         except Exception as error:  # The button shows what is returned, so nothing may escape.
             return False, f"{type(error).__name__}: {error}"
         if not answer["valid"]:

@@ -37,6 +37,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereQuotaError,
     CohereServerError,
     CohereTaskStoppedError,
+    CohereUnexpectedAnswerError,
     CohereUploadAmbiguousError,
     CohereUploadUnsettledError,
     CohereValidationTimeoutError,
@@ -325,17 +326,25 @@ def test_a_dataset_that_is_gone_is_uploaded_again(
     assert f"Dataset {first['id']} of an earlier try is gone; uploading again." in heard()
 
 
-@pytest.mark.parametrize("fault", [html(status=404), error(404)])
-def test_a_404_alone_is_no_reason_to_upload_again(server: AdversarialServer, data: Path, fault: Fault) -> None:
+def test_a_404_alone_is_no_reason_to_upload_again(server: AdversarialServer, data: Path) -> None:
     """A gateway whose backend is away may say it of any dataset."""
     task = Task(data)
     first = task.run()
-    server.script("GET", f"{LIST}/{first['id']}", [fault], repeat=True)
+    server.script("GET", f"{LIST}/{first['id']}", [error(404)], repeat=True)
     again = task.run()
     assert (again["id"], again["adopted"]) == (first["id"], True)
     assert made(server) == [first["id"]]
-    server.script("GET", LIST, [fault], repeat=True)
+    server.script("GET", LIST, [error(404)], repeat=True)
     with pytest.raises(CohereDatasetNotFoundError):
+        task.run()
+    assert made(server) == [first["id"]]
+
+
+def test_a_web_page_is_not_taken_for_the_end_of_a_dataset(server: AdversarialServer, data: Path) -> None:
+    task = Task(data)
+    first = task.run()
+    server.script("GET", f"{LIST}/{first['id']}", [html(404)], repeat=True)
+    with pytest.raises(CohereUnexpectedAnswerError, match="A web page came"):
         task.run()
     assert made(server) == [first["id"]]
 

@@ -21,6 +21,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereQuotaError,
     CohereServerError,
     CohereTaskStoppedError,
+    CohereUnexpectedAnswerError,
 )
 from airflow_provider_cohere_datasets.emulator import Emulator
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -38,6 +39,7 @@ from tests.adversary import (
     Reset,
     Through,
     error,
+    html,
     make_dataset,
     make_datasets,
     per_minute,
@@ -319,6 +321,12 @@ def test_missing_ids_may_be_an_error(server: AdversarialServer, ids: list[str]) 
         delete(dataset_ids=[ids[0], "gone-123456", ids[1]], ignore_missing=False)
     assert isinstance(caught.value, AirflowFailException)
     assert server.model.deleted == ids[:2]
+
+
+def test_a_web_page_does_not_say_that_a_dataset_is_gone(server: AdversarialServer, ids: list[str]) -> None:
+    server.script("DELETE", path(ids[0]), [html(404)], repeat=True)
+    with pytest.raises(CohereUnexpectedAnswerError, match="A web page came instead of the API's answer"):
+        delete(dataset_id=ids[0], request_policy=ONE_TRY)
 
 
 def test_an_id_that_is_given_twice_is_deleted_once(server: AdversarialServer, ids: list[str]) -> None:
