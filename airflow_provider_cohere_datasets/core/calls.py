@@ -235,9 +235,11 @@ def read_usage(call: Call, reply: Reply) -> int:
 
 def read_created(call: Call, reply: Reply) -> str:
     """Read the answer to :func:`create_dataset`: the id."""
-    value = read_object(call, reply).get("id")
+    value = read_object(call, reply)
+    if not _ERRORS.isdisjoint(value):  # Errors have an id, too.
+        raise unexpected(call, reply, "an error")
     try:
-        return checked_id(value, "id")
+        return checked_id(value.get("id"), "id")
     except CohereInputError:
         raise unexpected(call, reply, "no usable dataset id in it") from None
 

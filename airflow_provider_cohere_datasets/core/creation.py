@@ -143,7 +143,7 @@ def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flo
         return read_page(call, reply)
 
     begun = datetime.fromtimestamp(attempt.since, UTC)
-    filters = ListFilters.of(dataset_type=new.dataset_type, after=begun - _FURTHEST)
+    filters = ListFilters.of(after=begun - _FURTHEST)
     steps = list_pages(read, filters=filters, policy=policy, require_complete=False)
     found: list[Dataset] = []
     outcome: Outcome = None
@@ -159,4 +159,10 @@ def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flo
             found += [row for row in step.datasets if row.name == new.name and row.id not in attempt.others]
     # ``Date`` has whole seconds and comes late, so the latest that it may be is nearest to the truth.
     earliest = begun + timedelta(seconds=max(ahead) - _SLACK if ahead else -_SLACK_WITHOUT_DATE)
-    return [dataset for dataset in found if dataset.created_at is None or dataset.created_at >= earliest]
+    # What the server leaves out rules no dataset out: that would upload it again.
+    return [
+        dataset
+        for dataset in found
+        if dataset.dataset_type in {None, new.dataset_type}
+        and (dataset.created_at is None or dataset.created_at >= earliest)
+    ]

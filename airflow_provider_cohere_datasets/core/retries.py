@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 from airflow_provider_cohere_datasets.core import errors
 from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.core.untrusted import printable
+from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,19 +132,25 @@ def _kind(status: int, message: str, *, listing: bool) -> tuple[type[errors.Cohe
     return errors.CohereInvalidRequestError, "Cohere refuses to {operation}."
 
 
+def _shareable(text: str) -> str:
+    # What a server could not fetch, it names by its signed URL.
+    return printable(without_queries(text))
+
+
 def _explanation(reply: Reply) -> tuple[str | None, str]:
     """Return the server's error id and its message, cut, on one line."""
     text, error_id = reply.body[: 16 * _MAX_MESSAGE].decode("utf-8-sig", "replace"), None
     try:
-        value = json.loads(reply.body)
+        value = json.loads(reply.body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        if "<" in text[:200]:  # A proxy's HTML page explains nothing to a person who reads a log.
+        # A web page explains nothing to a person who reads a log. In UTF-16, a key was not found and taken out.
+        if "<" in text[:200] or "\0" in text:
             text = ""
     else:
         if isinstance(value, dict):
-            error_id = printable(value["id"])[:100] if isinstance(value.get("id"), str) else None
+            error_id = _shareable(value["id"])[:100] if isinstance(value.get("id"), str) else None
             text = next((value[key] for key in ("message", "error", "detail") if isinstance(value.get(key), str)), "")
-    text = printable(text).strip()
+    text = _shareable(text).strip()
     return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
 
 

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowException, ObjectStorageP
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
-from airflow_provider_cohere_datasets.core.filters import given
+from airflow_provider_cohere_datasets.core.filters import checked_text, given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentence
 
@@ -148,7 +148,8 @@ def _reading(what: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise CohereInputError(f"{what} does not exist.") from None
-    except (ValueError, ImportError) as error:  # A path that cannot be one, or a storage without its library.
+    except (ValueError, OverflowError, ImportError) as error:
+        # A path that cannot be one, a number that no column can hold, or a storage without its library.
         raise CohereInputError(f"{what} cannot be read: {error}.") from error
     except Exception as error:  # Every storage has exceptions of its own.
         kind = CohereInputError if is_permanent(error) else CohereStorageError
@@ -174,11 +175,17 @@ def _check(what: str, path: Any) -> Mapping[str, Any]:
 
 def _path_of(argument: str, source: Any) -> Any:
     if isinstance(source, ObjectStoragePath):
+        checked_text(argument, str(source))
         return source
     text = given(argument, os.fspath(source) if isinstance(source, os.PathLike) else source)
     if text is None:
         raise CohereInputError(f"{argument} is empty: it must be the path of a file.")
     try:
-        return ObjectStoragePath(text)
+        path = ObjectStoragePath(text)
     except (ValueError, ImportError) as error:
         raise CohereInputError(f"{argument} {text[:100]!r} is not a path or URL that can be read: {error}.") from error
+    # Line breaks and more are left out silently, and then it would be another file.
+    local = "://" not in text
+    if set("\t\r\n") & set(text) or (local and os.path.normpath(path.path) != os.path.normpath(text)):
+        raise CohereInputError(f"{argument} {text[:100]!r} has characters that paths of Airflow cannot have.")
+    return path

@@ -23,6 +23,8 @@ from airflow_provider_cohere_datasets.transport.limits import (
     MAX_BODY_BYTES,
     bad_proxy,
     headers_for,
+    is_packed_otherwise,
+    packed_otherwise,
     reply_for,
     too_large,
 )
@@ -164,6 +166,8 @@ class BlockingTransport:
                         timeout=(min(policy.connect_timeout, deadline), min(policy.read_timeout, deadline)),
                     )
                 )
+                if is_packed_otherwise(response.headers):
+                    return failure(packed_otherwise())
                 body = b"".join(_chunks(response))
             except (InvalidSchema, InvalidURL) as error:  # The connection's own URL was checked before.
                 socks = "Missing dependencies for SOCKS" in str(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -43,6 +45,9 @@ def reply_for(
         spelt = json.dumps(key)[1:-1]
         for spelling in sorted({key, spelt, spelt.replace("/", "\\/"), quote(key, safe="")}, key=len, reverse=True):
             body = body.replace(spelling.encode(), b"***")
+        escape, escaped = _escaped(key)
+        if escape.search(body):  # Seldom, and the other pattern takes long.
+            body = escaped.sub(b"***", body)
     return Reply(
         url=account.base_url + call.target,
         status=status,
@@ -53,9 +58,31 @@ def reply_for(
     )
 
 
+@lru_cache(maxsize=64)
+def _escaped(key: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return what finds any character of a key that JSON escapes by its number, and what finds such a key."""
+    numbers = {character: f"(?i:{ord(character):04x})" for character in key}
+    escape = "|".join(sorted(numbers.values()))
+    escaped = "".join(f"(?:{re.escape(character)}|\\\\u{numbers[character]})" for character in key)
+    return re.compile(f"\\\\u(?:{escape})".encode()), re.compile(escaped.encode())
+
+
 def bad_proxy() -> str:
     """Return what is wrong with the environment, without the proxy's URL, in which a password may stand."""
     return "A proxy that the environment names has a URL that is none, or of a kind that is not supported."
+
+
+def is_packed_otherwise(headers: Mapping[str, str]) -> bool:
+    """Return whether an answer is compressed in a way that was not asked for.
+
+    Of several, each would unpack all that the one before it made, whatever amount that is.
+    """
+    return headers.get("Content-Encoding", "").strip().lower() not in {"", "identity", "gzip"}
+
+
+def packed_otherwise() -> str:
+    """Return why such an answer is not read."""
+    return "the answer is compressed in a way that was not asked for"
 
 
 def too_large() -> str:

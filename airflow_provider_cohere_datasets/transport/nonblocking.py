@@ -18,6 +18,8 @@ from airflow_provider_cohere_datasets.transport.limits import (
     MAX_BODY_BYTES,
     bad_proxy,
     headers_for,
+    is_packed_otherwise,
+    packed_otherwise,
     reply_for,
     too_large,
 )
@@ -127,14 +129,16 @@ class NonblockingTransport:
                 return await self._exchange(call, started)
         except TimeoutError:
             return TransportFailure(f"no complete answer within {deadline:g} s", True, time.monotonic() - started)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            never = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL))
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            never = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, UnicodeError))
             return TransportFailure(_reason(error), not never, time.monotonic() - started)
 
     async def _exchange(self, call: Call, started: float) -> Reply | TransportFailure:
         authorization = {"Authorization": f"Bearer {self.account.api_key}"}
         url = self.account.base_url + call.target
         async with self._client.stream(call.method, url, headers=authorization) as response:
+            if is_packed_otherwise(response.headers):
+                return TransportFailure(packed_otherwise(), True, time.monotonic() - started)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
@@ -169,6 +173,7 @@ def _reason(error: Exception) -> str:
         (httpx.DecodingError, "the answer's compression is broken"),
         (httpx.ProxyError, "the proxy cannot be reached"),
         (httpx.RemoteProtocolError, "the answer broke off"),
+        (UnicodeError, "the host name is not known"),
     ):
         if isinstance(error, kind):
             return reason

@@ -217,9 +217,10 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     async def _wait(self, looks: AsyncIterator[Look]) -> WaitEvent:
         watch, key = self._watch, self.shared_stream_key()
-        left = float(self.timeout)
-        if self.started_at is not None:
-            left -= time.time() - self.started_at
+        try:
+            left = float(self.timeout) - (0.0 if self.started_at is None else time.time() - self.started_at)
+        except (TypeError, ValueError):
+            raise CohereInputError("timeout and started_at must be numbers of seconds.") from None
         watches = self._watches.setdefault(key, set())
         watches.add(watch)
         try:

@@ -130,6 +130,15 @@ def test_the_servers_words_may_be_no_utf8_and_are_cut() -> None:
     assert words(b"caf\xe9") == ": caf\ufffd."
     assert words(b"x" * 1000) == f": {'x' * 1000}."
     assert words(b"x" * 1001) == f": {'x' * 1000}…."
+    # A key in it would not have been found.
+    assert words('{"message": "no"}'.encode("utf-16")) == "."
+
+
+def test_signed_urls_in_the_servers_words_lose_their_signature() -> None:
+    said = b'{"id": "https://x/y?sig=1", "message": "Get \\"https://storage.invalid/part?X-Signature=abc\\": too late"}'
+    found = error_for(calls.get_usage(), Reply("http://x", 500, {}, said))
+    assert found.message.endswith('answered 500: Get "https://storage.invalid/part": too late.')
+    assert found.error_id == "https://x/y"
 
 
 def test_an_upload_whose_fate_is_unknown_keeps_the_facts() -> None:

@@ -15,6 +15,7 @@ from airflow_provider_cohere_datasets.core.retries import exchange
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from tests.adversary import (
     AdversarialServer,
+    Answer,
     Close,
     Fault,
     Reset,
@@ -108,6 +109,16 @@ def test_nothing_says_the_key(
         said = ear.heard()
         assert SECRET not in said
     assert all(request.headers["authorization"] == f"Bearer {SECRET}" for request in server.requests)
+
+
+def test_a_key_that_json_escapes_is_found(server: AdversarialServer, hook: CohereDatasetsHook) -> None:
+    escaped = "".join(f"\\u{ord(letter):04X}" for letter in SECRET[:-3]) + SECRET[-3:]
+    named = f'{{"dataset": {{"id": "a", "name": "{escaped} \\u0026"}}}}'
+    server.script("GET", "/v1/datasets/a", [Answer(body=named.encode())])
+    assert hook.get_dataset("a").name == "*** &"
+    server.script("GET", "/v1/datasets/a", [Answer(401, body=f'{{"message": "no: {escaped}"}}'.encode())])
+    with pytest.raises(CohereDatasetsError, match=r"answered 401: no: \*\*\*\."):
+        hook.get_dataset("a")
 
 
 @pytest.mark.parametrize("to", [f"https://elsewhere.invalid/{SECRET}", f"https://user:{SECRET}@elsewhere.invalid/"])

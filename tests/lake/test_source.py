@@ -254,6 +254,25 @@ def test_a_table_that_cannot_be_read_is_one_sentence(scratch: Path) -> None:
             only(table)
 
 
+@pytest.mark.parametrize("name", ["a\nb.jsonl", "a\tb.jsonl", "a?#b.jsonl", "a\rb/x.jsonl"])
+def test_a_name_that_would_lead_to_another_file_is_refused(tmp_path: Path, name: str) -> None:
+    for each in (name, "ab.jsonl", "a#b.jsonl", "ab/x.jsonl"):
+        (tmp_path / each).parent.mkdir(exist_ok=True)
+        (tmp_path / each).write_text('{"text": "a"}')
+    with pytest.raises(CohereInputError, match="has characters that paths of Airflow cannot have"):
+        only(str(tmp_path / name))
+
+
+def test_half_a_character_in_the_name_of_a_file() -> None:
+    with pytest.raises(CohereInputError, match="half a character"):
+        only(ObjectStoragePath("file:///tmp/\udcff.jsonl"))
+
+
+def test_a_number_that_no_column_can_hold() -> None:
+    with pytest.raises(CohereInputError, match=r"^data cannot be read"):
+        only(pd.DataFrame({"n": [2**70]}))
+
+
 def test_a_task_that_is_killed_while_it_reads_says_so(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kill(*_: object, **__: object) -> None:
         raise AirflowFailException("killed")

@@ -104,6 +104,12 @@ def test_an_empty_page(server: AdversarialServer, client: Client, value: object)
     assert client.page().datasets == []
 
 
+def test_an_error_with_an_id_is_no_new_dataset(server: AdversarialServer, client: Client) -> None:
+    server.script("POST", LIST, [Answer(json={"id": "0b1c9a", "message": "internal error"})], repeat=True)
+    with pytest.raises(CohereUploadUnknownError, match="answered 200 with an error"):
+        client.create()
+
+
 @pytest.mark.parametrize("value", [{}, {"id": None}, {"id": ""}, {"id": ".."}, {"id": 5}, {"id": "a\nb"}])
 def test_a_create_without_a_usable_id(server: AdversarialServer, client: Client, value: object) -> None:
     server.script("POST", LIST, [Answer(json=value)], repeat=True)
@@ -239,6 +245,16 @@ def test_an_empty_502_has_a_plain_sentence(server: AdversarialServer, client: Cl
     assert str(got.value) == (
         f"Cohere could not get the dataset just now. GET {ONE} answered 502. Gave up after 3 tries."
     )
+
+
+def test_compression_that_was_not_asked_for_is_not_unpacked(server: AdversarialServer, client: Client) -> None:
+    """Each of several would unpack all that the one before it made."""
+    bomb = gzip.compress(gzip.compress(b" " * (100 << 20)))
+    server.script("GET", ONE, [Answer(body=bomb, headers={"Content-Encoding": "gzip, gzip"})])
+    assert client.get(ID).id == ID
+    server.script("GET", ONE, [Answer(body=bomb, headers={"Content-Encoding": "gzip, gzip"})], repeat=True)
+    with pytest.raises(CohereTransportError, match="is compressed in a way that was not asked for"):
+        client.get(ID)
 
 
 def test_a_body_without_end_is_not_read_to_its_end(

@@ -81,7 +81,7 @@ def test_an_unknown_host(connect: Connect) -> None:
         client.get(ID)
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "a..invalid"])
+@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "a..invalid", "xn--a.example.invalid"])
 def test_a_host_that_is_no_name(connect: Connect, host: str) -> None:
     with pytest.raises(CohereTransportError):
         connect(f"http://{host}").get(ID)

@@ -60,6 +60,9 @@ BAD: list[dict[str, Any]] = [
     {"dataset_ids": 5},
     {"poke_interval": "soon"},
     {"jitter": -1},
+    {"timeout": "long"},
+    {"timeout": None},
+    {"started_at": "now"},
     {"request_policy": {"max_tries": 0}},
     {"request_policy": {"unheard_of": 1}},
 ]
