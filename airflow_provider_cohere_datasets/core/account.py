@@ -64,9 +64,7 @@ class RequestPolicy:
                 number = float("nan")
             least = 1 if whole else 0
             # "not (a <= b)" also refuses NaN.
-            usable = least <= number < 1e9 and (
-                number > 0 or name.startswith("backoff") or name.startswith("max_retry")
-            )
+            usable = least <= number < 1e9 and (number > 0 or name.startswith(("backoff", "max_retry")))
             if not usable or (whole and not number.is_integer()):
                 kind = "a whole number from 1 up" if whole else "a number above 0" if minute else "a number of seconds"
                 raise CohereInputError(f"{name} in {source} must be {kind}, not {value!r:.40}.")
@@ -82,14 +80,12 @@ class Account:
     :param api_key: the key; never part of any text that this class makes of itself.
     :param client_name: sent as ``X-Client-Name``.
     :param policy: tries and deadlines.
-    :param label: how errors call the connection.
     """
 
     base_url: str
     api_key: str = field(repr=False)
     client_name: str = DEFAULT_CLIENT_NAME
     policy: RequestPolicy = RequestPolicy()
-    label: str = "connection"
 
     @classmethod
     def of(
@@ -131,7 +127,6 @@ class Account:
             api_key=_api_key(password, label),
             client_name=client_name,
             policy=policy.with_values(overrides or {}, "request_policy"),
-            label=label,
         )
 
 
@@ -148,9 +143,7 @@ def _api_key(password: str | None, label: str) -> str:
 
 
 def _base_url(host: str | None, schema: str | None, port: int | None, label: str, insecure: bool) -> str:
-    text = (host or "").strip()
-    if not text:
-        text = DEFAULT_BASE_URL
+    text = (host or "").strip() or DEFAULT_BASE_URL
     problem = f"The base URL in the host of {label}"
     try:
         if "://" not in text:

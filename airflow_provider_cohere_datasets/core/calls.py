@@ -82,7 +82,6 @@ class Reply:
     :param headers: the headers, names in lower case.
     :param body: the decoded body; the API key in it, if a server echoes it, is replaced by asterisks.
     :param received_at: seconds since 1970 when it came.
-    :param elapsed: seconds that the request took.
     """
 
     url: str
@@ -90,7 +89,6 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     received_at: float = 0.0
-    elapsed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +97,10 @@ class TransportFailure:
 
     :param reason: what happened, without URL and without key.
     :param sent: whether the server may have received the request.
-    :param elapsed: seconds that the attempt took.
     """
 
     reason: str
     sent: bool = True
-    elapsed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import nan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from airflow_provider_cohere_datasets.core.paging import Page
 
 #: The statuses that the reference lists. The API may know more, so answers are not held to this.
 VALIDATION_STATUSES = ("unknown", "queued", "processing", "failed", "validated", "skipped")
@@ -60,6 +61,35 @@ def checked_count(name: str, value: object, most: int | None = None) -> int:
         upto = f" to {most}" if most is not None else " up"
         raise CohereInputError(f"{name} must be a whole number from 1{upto}, not {value!r:.40}.")
     return number
+
+
+def number_in(name: str, value: Any) -> int | float | None:
+    """Return a number, which may come as a text; ``None`` if it is not set, NaN if it is none."""
+    if isinstance(value, str):
+        text = given(name, value)
+        for kind in (int, float):
+            try:
+                return None if text is None else kind(text)
+            except ValueError:
+                continue
+    elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    return nan
+
+
+def seconds_in(name: str, value: Any, *, zero: bool = False) -> timedelta | None:
+    """Return a duration, which may come as a number of seconds; ``None`` if it is not set.
+
+    :raises CohereInputError: if it is none, negative, or 0 where ``zero`` is not allowed.
+    """
+    # Durations of other libraries are timedeltas, but they write themselves differently.
+    seconds = value.total_seconds() if isinstance(value, timedelta) else number_in(name, value)
+    if seconds is None:
+        return None
+    if 0 < seconds < 1e9 or (zero and seconds == 0):
+        return timedelta(seconds=seconds)
+    least = "from 0 up" if zero else "above 0"
+    raise CohereInputError(f"{name} must be a duration, or a number of seconds, {least}, not {value!r:.40}.")
 
 
 def moment(name: str, value: str | datetime | None) -> datetime | None:
@@ -152,7 +182,7 @@ class ListFilters(NamedTuple):
             query.append(("validationStatus", self.validation_status))
         return query
 
-    def select(self, page: Filterable) -> list[int] | None:
+    def select(self, page: Page) -> list[int] | None:
         """Return the positions of a page's rows that match, or ``None`` if all do.
 
         A row whose time cannot be read stays: dropping it would lose it for good.
@@ -185,21 +215,3 @@ def _shifted(value: datetime, by: timedelta) -> datetime:
         return value + by
     except OverflowError:
         return value
-
-
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Filterable(Protocol):
-        """What a page must show for its rows to be filtered."""
-
-        @property
-        def ids(self) -> Sequence[str | None]:
-            """The ids of the rows."""
-
-        @property
-        def created(self) -> Sequence[int | None]:
-            """The creation times of the rows, in microseconds since 1970."""
-
-        def texts(self, name: str) -> Sequence[str | None]:
-            """Return the values of a text field."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from fractions import Fraction
-from math import ceil, floor, nan
+from math import ceil, floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.filters import given
+from airflow_provider_cohere_datasets.core.filters import given, number_in, seconds_in
+from airflow_provider_cohere_datasets.core.limits import RETENTION
 from airflow_provider_cohere_datasets.core.selection import is_listed
 from airflow_provider_cohere_datasets.core.urls import without_queries
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Datasets whose violations a message and a result spell out.
 MAX_SHOWN = 20
-#: Cohere deletes a dataset this long after its creation.
-RETENTION = timedelta(days=30)
 
 _MINIMA = ("total_examples", "train_examples", "eval_examples", "trainable_token_count")
 _MAX_MESSAGE = 3600
@@ -67,7 +66,7 @@ class Requirements(NamedTuple):
         """
         return cls(
             required_status=given("required_status", required_status) or "validated",
-            max_age=_duration("max_age", max_age),
+            max_age=seconds_in("max_age", max_age),
             allowed_types=_types(allowed_types),
             **{name: _count(name, value) for name, value in counts.items()},
         )
@@ -136,7 +135,7 @@ class Tolerance(NamedTuple):
         :param value: a whole number from 0 up, a share below 1, or a text of one of them.
         :raises CohereInputError: for anything else; 1.0 could mean one dataset or all.
         """
-        number = _number("max_failed", value)
+        number = number_in("max_failed", value)
         if number is None:
             return cls()
         if isinstance(number, int) and number >= 0:
@@ -206,35 +205,11 @@ def check(datasets: Iterable[tuple[str, Dataset | None]], requirements: Requirem
     return findings
 
 
-def _number(name: str, value: Any) -> int | float | None:
-    """Return a number, which may come as a text; ``None`` if it is not set, NaN if it is none."""
-    if isinstance(value, str):
-        text = given(name, value)
-        for kind in (int, float):
-            try:
-                return None if text is None else kind(text)
-            except ValueError:
-                continue
-    elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    return nan
-
-
 def _count(name: str, value: Any) -> int | None:
-    number = _number(name, value)
+    number = number_in(name, value)
     if number is None or (isinstance(number, int) and number >= 0):
         return number
     raise CohereInputError(f"{name} must be a whole number from 0 up, not {value!r:.40}.")
-
-
-def _duration(name: str, value: Any) -> timedelta | None:
-    # Durations of other libraries are timedeltas, but they write themselves differently.
-    seconds = value.total_seconds() if isinstance(value, timedelta) else _number(name, value)
-    if seconds is None:
-        return None
-    if 0 < seconds < 1e9:
-        return timedelta(seconds=seconds)
-    raise CohereInputError(f"{name} must be a duration, or a number of seconds, above 0, not {value!r:.40}.")
 
 
 def _types(value: Any) -> tuple[str, ...] | None:
@@ -249,7 +224,7 @@ def _types(value: Any) -> tuple[str, ...] | None:
 
 def _short(text: str, most: int) -> str:
     """Return a text on one line, cut."""
-    from airflow_provider_cohere_datasets.core.untrusted import printable
+    from airflow_provider_cohere_datasets.core.untrusted import printable  # Not where a DAG file is only parsed.
 
     line = " ".join(printable(text).split())
     return line if len(line) <= most else f"{line[:most]}…"

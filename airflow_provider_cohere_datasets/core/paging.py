@@ -93,7 +93,7 @@ class ListReport:
     :param rows: rows that matched the filters and were handed on.
     :param pages: answers that were read.
     :param limited: whether reading stopped at the user's limit.
-    :param requests: requests that were sent, also those whose answer was of no use; the driver fills it in.
+    :param requests: requests that were sent, also those whose answer was of no use; the hook fills it in.
     :param complete: whether every dataset that lived through the run was proved to be read.
     :param notes: what could not be proved or was odd, one sentence each.
     """
@@ -163,7 +163,6 @@ class _Reading(Generic[P]):
         self.limit = limit
         self.report = ListReport()
         self.ledger = Ledger()
-        self.requests = 0
         self.effort = 0  # rows received, an empty page counting as one
         self.longest = 0  # how long the list was at the least
         self.widest = 0  # rows of the widest page at the present size: what the server can return
@@ -202,9 +201,8 @@ class _Reading(Generic[P]):
         :param overlap: how many rows the next page will probably show again, if it may be asked for ahead.
         """
         while True:
-            if self.requests >= MAX_REQUESTS:
+            if self.report.pages >= MAX_REQUESTS:
                 raise CohereListingError(f"The list of datasets did not end after {MAX_REQUESTS} pages.")
-            self.requests += 1
             call = self._call(offset, size or self.size, overlap)
             try:
                 page = yield from exchange(call, self.read, self.policy)
@@ -229,7 +227,7 @@ class _Reading(Generic[P]):
                 or len(self.ledger) > spare + _MAX_EFFORT * self.longest
             ):
                 raise CohereListingError(
-                    f"The list of datasets changes faster than it can be read: {self.requests} requests found "
+                    f"The list of datasets changes faster than it can be read: {self.report.pages} requests found "
                     f"{len(self.ledger)} datasets, and yet the end did not come."
                 )
             return page

@@ -41,7 +41,7 @@ class Selection(NamedTuple):
         :raises CohereInputError: with one sentence that names the argument.
         """
         dataset_id = None if is_unset(values.get("dataset_id")) else checked_id(values["dataset_id"])
-        dataset_ids = _ids(values.get("dataset_ids"))
+        dataset_ids = checked_ids(values.get("dataset_ids"))
         filters = ListFilters.of(**{name: values.get(name) for name in FILTERS})
         chosen = cls(dataset_id, dataset_ids, None if filters == ListFilters() else filters)
         ways = [name for name in cls._fields if getattr(chosen, name) is not None]
@@ -61,7 +61,11 @@ class Selection(NamedTuple):
         return f"no dataset has {described}"
 
 
-def _ids(value: Any) -> tuple[str, ...] | None:
+def checked_ids(value: Any) -> tuple[str, ...] | None:
+    """Return ``dataset_ids``, each once, ``None`` if they are not set.
+
+    :raises CohereInputError: for what is no list, has what cannot be an id, or more than :data:`MAX_SELECTED`.
+    """
     if is_unset(value):
         return None
     if not is_listed(value):

@@ -7,7 +7,7 @@ they see into a :class:`Watch` and do what it says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,7 +76,7 @@ class WaitEvent:
     outcome: Literal["ready", "error", "timeout"]
     observations: tuple[Observation, ...] = ()
     error: Mapping[str, object] | None = None
-    version: int = field(default=EVENT_VERSION)
+    version: int = EVENT_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as plain JSON."""

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Run the emulator until SIGINT or SIGTERM.
 
     :param arguments: the command line, without the program; ``sys.argv`` by default.
-    :return: the exit code: 0 after a signal, 2 when the emulator cannot start.
+    :returns: the exit code: 0 after a signal, 2 when the emulator cannot start.
     """
     parser = _parser()
     chosen = vars(parser.parse_args(arguments))

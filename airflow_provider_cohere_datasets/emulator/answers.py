@@ -67,7 +67,7 @@ def without_zero_values(value: Any) -> Any:
     Leave zeros, empty texts and empty lists out of objects at any depth, as the gateway in production does.
 
     :param value: any JSON value.
-    :return: the same, without them; what stands in a list stays.
+    :returns: the same, without them; what stands in a list stays.
     """
     if isinstance(value, list):
         return [without_zero_values(item) for item in value]

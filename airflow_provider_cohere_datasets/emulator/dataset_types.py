@@ -158,7 +158,7 @@ class RecordShape:
         Make the record that is kept of an uploaded row.
 
         :param row: the row as uploaded.
-        :return: the fields of this shape, and no others.
+        :returns: the fields of this shape, and no others.
         :raises BadRow: when a field is missing or has the wrong type.
         """
         record: dict[str, Any] = {}

@@ -77,7 +77,7 @@ class FinetuneTally:
         """
         Give the ``metrics`` of the dataset as the API words them, zeros included.
 
-        :return: an empty dictionary for a dataset that is not for fine-tuning.
+        :returns: an empty dictionary for a dataset that is not for fine-tuning.
         """
         if "-finetune-" not in self._type:
             return {}

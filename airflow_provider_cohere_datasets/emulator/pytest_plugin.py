@@ -34,7 +34,7 @@ def cohere_datasets_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulat
     verdict at once; ``seed(status="processing")`` puts a dataset in place that has none yet. It needs the extra
     ``airflow-provider-cohere-datasets[emulator]``.
 
-    :return: the running emulator: ``base_url``, ``api_key``, ``connection_json()``, ``seed()``, ``requests``.
+    :returns: the running emulator: ``base_url``, ``api_key``, ``connection_json()``, ``seed()``, ``requests``.
     """
     from airflow_provider_cohere_datasets.emulator.__main__ import NEEDED
 

@@ -71,7 +71,7 @@ def read_rows(file: BinaryIO, suffix: str, *, csv_delimiter: str, text_separator
     :param suffix: one of :data:`FORMATS`.
     :param csv_delimiter: the character between the cells of a ``.csv`` file.
     :param text_separator: the text between the entries of a ``.txt`` file.
-    :return: line number (from 1) and row, or what is wrong with it. Blank lines are left out.
+    :returns: line number (from 1) and row, or what is wrong with it. Blank lines are left out.
     :raises BadFile: when the header of a ``.csv`` file is of no use.
     """
     if suffix == ".csv":

@@ -75,7 +75,7 @@ class Emulator:
         """
         Word the Airflow connection to this emulator.
 
-        :return: the value for ``AIRFLOW_CONN_COHERE_DEFAULT``.
+        :returns: the value for ``AIRFLOW_CONN_COHERE_DEFAULT``.
         """
         return json.dumps({"conn_type": "cohere_datasets", "host": self.base_url, "password": self.api_key})
 
@@ -110,7 +110,7 @@ class Emulator:
         :param size_bytes: what each adds to the usage.
         :param validation_error: the error, once the status is reached.
         :param fields: JSON fields of the answer, shown as they are, at all times, instead of the usual ones.
-        :return: the ids, in the order of creation.
+        :returns: the ids, in the order of creation.
         :raises TypeError: when ``created_at`` is a datetime without a zone.
         """
         first_us = self.store.now_us()
@@ -174,7 +174,7 @@ def running_emulator(settings: EmulatorSettings | None = None) -> Iterator[Emula
     It accepts connections when the body starts, and its port is free when the context has ended.
 
     :param settings: the settings; the defaults when left out.
-    :return: the running emulator.
+    :returns: the running emulator.
     :raises OSError: when the port is taken, or the state cannot be written.
     :raises sqlite3.Error: when the state file is not one.
     """

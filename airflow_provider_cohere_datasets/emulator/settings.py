@@ -86,7 +86,7 @@ class EmulatorSettings:
         Tell when a dataset is queued, when its processing begins, and when its verdict is due.
 
         :param created_us: when it was created. All times are microseconds since the epoch.
-        :return: three times, in order.
+        :returns: three times, in order.
         """
         total_us = round(self.validation_seconds * 1_000_000)
         unknown, queued, processing = self.phase_weights

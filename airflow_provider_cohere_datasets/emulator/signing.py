@@ -28,7 +28,7 @@ class UrlSigner:
         """
         Sign a path.
 
-        :return: the query string; another one at each call, as in production.
+        :returns: the query string; another one at each call, as in production.
         """
         expires = str(int(self._clock() + self._lifetime_seconds))
         nonce = secrets.token_hex(8)

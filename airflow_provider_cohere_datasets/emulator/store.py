@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +38,6 @@ CREATE TABLE IF NOT EXISTS datasets (
 CREATE INDEX IF NOT EXISTS datasets_newest_first ON datasets (created_us DESC, seq DESC);
 CREATE TABLE IF NOT EXISTS identity (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_COLUMNS = (
-    "id",
-    "name",
-    "dataset_type",
-    "created_us",
-    "queued_us",
-    "processing_us",
-    "settled_us",
-    "outcome",
-    "stored_bytes",
-    "contents",
-    "findings",
-    "overrides",
-)
 _JSON_COLUMNS = ("contents", "findings", "overrides")
 # The only place that knows the life of a dataset: what is shown and what is filtered can never disagree.
 _STATUS = """CASE WHEN :now < queued_us THEN 'unknown' WHEN :now < processing_us THEN 'queued'
@@ -87,6 +73,10 @@ class StoredDataset:
     findings: dict[str, Any] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     status: str = ""
+
+
+#: What is stored: all but the status.
+_COLUMNS = tuple(column.name for column in fields(StoredDataset))[:-1]
 
 
 @dataclass(frozen=True)
@@ -191,7 +181,7 @@ class Store:
 
         :param name: the name of the dataset.
         :param taken: ids given out but not yet added.
-        :return: an id that no dataset has.
+        :returns: an id that no dataset has.
         """
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "dataset"
         while True:
@@ -228,20 +218,13 @@ class Store:
         :param offset: how many to pass over.
         """
         conditions = {
-            "dataset_type = :dataset_type": wanted.dataset_type,
-            f"{_STATUS} = :status": wanted.validation_status,
-            "created_us < :before": wanted.before_us,
-            "created_us >= :after": wanted.after_us,
+            "dataset_type": "dataset_type = :dataset_type",
+            "validation_status": f"{_STATUS} = :validation_status",
+            "before_us": "created_us < :before_us",
+            "after_us": "created_us >= :after_us",
         }
-        where = " AND ".join(sql for sql, value in conditions.items() if value is not None) or "1"
-        values = {
-            "dataset_type": wanted.dataset_type,
-            "status": wanted.validation_status,
-            "before": wanted.before_us,
-            "after": wanted.after_us,
-            "limit": limit,
-            "offset": offset,
-        }
+        values = {**asdict(wanted), "limit": limit, "offset": offset}
+        where = " AND ".join(sql for name, sql in conditions.items() if values[name] is not None) or "1"
         return self._select(where, "ORDER BY created_us DESC, seq DESC LIMIT :limit OFFSET :offset", values)
 
     def usage_bytes(self) -> int:
@@ -255,7 +238,7 @@ class Store:
         """
         Remove a dataset and its files.
 
-        :return: whether there was a living one.
+        :returns: whether there was a living one.
         """
         with self._lock:
             self._drop_expired(self.now_us())

@@ -133,7 +133,7 @@ def validate(
     :param uploads: the training file and, if there is one, the evaluation file.
     :param options: how to read them.
     :param folder: where the parts are written to; it is removed when the upload is not valid.
-    :return: the verdict; a failure names the line.
+    :returns: the verdict; a failure names the line.
     """
     schema = fastavro.parse_schema(options.shape.schema)
     tally = FinetuneTally(dataset_type)

@@ -47,4 +47,5 @@ def poll_interval(given: float | timedelta | None) -> float | timedelta:
     """Return the seconds between two looks: what the user gave, or the configured number."""
     if given is not None:
         return given
-    return configured("poll_interval", None) or PollPolicy().interval
+    seconds = configured("poll_interval", None)
+    return PollPolicy().interval if seconds is None else seconds

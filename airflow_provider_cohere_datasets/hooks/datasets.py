@@ -18,11 +18,11 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereQuotaError,
 )
 from airflow_provider_cohere_datasets.core.limits import DEFAULT_PAGE_SIZE, QUOTA
-from airflow_provider_cohere_datasets.hooks.configuration import configured
+from airflow_provider_cohere_datasets.hooks import configuration
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Connection
@@ -99,7 +99,7 @@ class CohereDatasetsHook(BaseHook):
             schema=connection.schema,
             port=connection.port,
             extra=extra,
-            defaults={"requests_per_minute": configured("requests_per_minute", None)},
+            defaults={"requests_per_minute": configuration.configured("requests_per_minute", None)},
             overrides=self.request_policy,
         )
 
@@ -207,7 +207,7 @@ class CohereDatasetsHook(BaseHook):
         validation_status: str | None = None,
         before: str | datetime | None = None,
         after: str | datetime | None = None,
-        page_size: int = DEFAULT_PAGE_SIZE,
+        page_size: int | str | None = None,
         limit: int | None = None,
         require_complete: bool = True,
     ) -> list[Dataset]:
@@ -217,7 +217,7 @@ class CohereDatasetsHook(BaseHook):
         :param validation_status: only this status: unknown, queued, processing, failed, validated or skipped.
         :param before: only datasets created before this time; a time without a zone is UTC.
         :param after: only datasets created at or after this time.
-        :param page_size: rows to ask for at a time.
+        :param page_size: rows to ask for at a time; ``[cohere_datasets] page_size`` by default, 100 if not set.
         :param limit: rows at the most.
         :param require_complete: whether a list that cannot be proved complete is an error, or a warning in the log.
         :raises CohereInputError: for bad arguments, before any request.
@@ -230,8 +230,9 @@ class CohereDatasetsHook(BaseHook):
             filters = ListFilters.of(
                 dataset_type=dataset_type, validation_status=validation_status, before=before, after=after
             )
+            size = configuration.page_size(page_size)
         pages = self.stream_pages(
-            read_page, filters=filters, page_size=page_size, limit=limit, require_complete=require_complete
+            read_page, filters=filters, page_size=size, limit=limit, require_complete=require_complete
         )
         datasets: list[Dataset] = []
         while True:
@@ -260,20 +261,7 @@ class CohereDatasetsHook(BaseHook):
         return self._exchange(calls.get_usage, calls.read_usage)
 
     @contextmanager
-    def creation(
-        self,
-        *,
-        name: str,
-        dataset_type: str,
-        data: Source,
-        eval_data: Source | None = None,
-        keep_original_file: bool | None = None,
-        skip_malformed_input: bool | None = None,
-        keep_fields: Sequence[str] | None = None,
-        optional_fields: Sequence[str] | None = None,
-        text_separator: str | None = None,
-        csv_delimiter: str | None = None,
-    ) -> Iterator[Creation]:
+    def creation(self, *, data: Source, eval_data: Source | None = None, **options: Any) -> Iterator[Creation]:
         """Check a dataset that is to be created, and yield what can be sent until the context ends.
 
         The parameters and the errors about input are those of :meth:`create_dataset`.
@@ -284,16 +272,7 @@ class CohereDatasetsHook(BaseHook):
 
         with ExitStack() as stack:
             with airflow_errors():
-                new = NewDataset.of(
-                    name=name,
-                    dataset_type=dataset_type,
-                    keep_original_file=keep_original_file,
-                    skip_malformed_input=skip_malformed_input,
-                    keep_fields=keep_fields,
-                    optional_fields=optional_fields,
-                    text_separator=text_separator,
-                    csv_delimiter=csv_delimiter,
-                )
+                new = NewDataset.of(**options)
                 uploads = stack.enter_context(uploads_of(data, eval_data))
             yield Creation(new, uploads)
 
@@ -354,7 +333,7 @@ class CohereDatasetsHook(BaseHook):
         :raises CohereDatasetNotFoundError: if it is gone and ``ignore_missing`` is false.
         """
         from airflow_provider_cohere_datasets.core.calls import delete_dataset
-        from airflow_provider_cohere_datasets.hooks.deletion import deletion
+        from airflow_provider_cohere_datasets.core.deletion import deletion
 
         with airflow_errors():
             call = delete_dataset(dataset_id)

@@ -41,9 +41,11 @@ def _own_delay(context: Context | None, try_number: int) -> float:
     if task is None:
         return 0.0
     seconds: float = task.retry_delay.total_seconds()
-    if task.retry_exponential_backoff not in (0, 1):
+    backoff = task.retry_exponential_backoff
+    factor = 2.0 if backoff is True else backoff  # As the scheduler reads it.
+    if factor not in (0, 1):
         # Airflow adds a share of it that differs from task to task. The exponent is limited so that no float overflows.
-        seconds *= task.retry_exponential_backoff ** min(try_number - 1, 30)
+        seconds *= factor ** min(try_number - 1, 30)
         if task.max_retry_delay:
             seconds = min(seconds, task.max_retry_delay.total_seconds())
     return seconds

@@ -25,7 +25,6 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerError
 from airflow_provider_cohere_datasets.core.filters import microseconds
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
@@ -123,13 +122,7 @@ class Decoder:
             values = calls.read_result(call, reply, "datasets") or []
             self.listless = True
         if not isinstance(values, list):
-            raise CohereUnexpectedAnswerError(
-                f"Could not {call.operation}: {call.method} {call.path} answered {reply.status} with datasets that are "
-                f"not a list but a {type(values).__name__}.",
-                status=reply.status,
-                method=call.method,
-                path=call.path,
-            )
+            raise calls.unexpected(call, reply, f"datasets that are not a list but a {type(values).__name__}")
         rows = read_rows(values, problems)
         for position, row in enumerate(rows):
             if row.get("id") is None:

@@ -14,12 +14,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from airflow_provider_cohere_datasets.core.limits import RETENTION
 from airflow_provider_cohere_datasets.lake.values import scalars
 
 #: Goes up whenever a column is added. Columns are never removed, renamed or given another type.
 SCHEMA_VERSION = 1
-#: Cohere deletes a dataset so long after its creation (Cohere's documentation).
-RETENTION = timedelta(days=30)
 
 TIME = pa.timestamp("us", tz="UTC")
 _TEXT, _COUNT, _TEXTS = pa.string(), pa.int64(), pa.list_(pa.string())

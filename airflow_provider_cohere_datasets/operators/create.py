@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -33,7 +31,7 @@ from airflow_provider_cohere_datasets.lineage.datasets import created as lineage
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -96,6 +94,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     :raises CohereDatasetFailedError: if the validation failed.
     :raises CohereDatasetSkippedError: if it was skipped, and that is not a success.
     :raises CohereValidationTimeoutError: if it takes longer than ``validation_timeout``.
+    :raises CohereTaskStoppedError: if the task is told to stop, with ``delete_on_kill`` on Airflow 3.3 and later.
     """
 
     template_fields = (
@@ -162,6 +161,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self._dataset_id: str | None = None
         self._running_in: int | None = None
         self._told_to_stop = False
+        self._sending: str | None = None
         with airflow_errors():
             if skipped_as not in {"fail", "success"}:
                 raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
@@ -177,19 +177,26 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload or adopt, wait if asked to, and tell the assets in ``outlets``."""
-        with self._stoppable():
-            return self._execute(context)
+        return self._until_told_to_stop(lambda: self._execute(context))
 
-    @contextmanager
-    def _stoppable(self) -> Iterator[None]:
-        self._running_in, self._told_to_stop = threading.get_ident(), False
+    def _until_told_to_stop(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
-            yield
-        finally:
-            self._running_in = None
-            if self._told_to_stop:
-                # The stop may have come where an error counts as the server's; then there may be a dataset by now.
-                self._stop()
+            try:
+                self._told_to_stop, self._running_in = False, threading.get_ident()
+                result = run()
+            finally:
+                self._running_in = None
+        except BaseException:
+            if not self._told_to_stop:
+                raise
+        else:
+            if not self._told_to_stop:
+                return result
+        self._delete("the task was killed")
+        self._dataset_id = None
+        unknown = f" Whether there is a dataset {self._sending!r} now is not known; the next try looks for it."
+        message = f"The task was told to stop.{unknown if self._sending else ''}"
+        raise for_airflow(CohereTaskStoppedError(message), self.conn_id)
 
     def _execute(self, context: Context) -> dict[str, Any]:
         from airflow_provider_cohere_datasets.core.creation import Attempt
@@ -226,7 +233,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             adopted = None if earlier is None else self._adopted(creation, earlier.dataset_id, attempt)
             if adopted is None:
                 memory.sending(creation.fingerprint, attempt.since)
+                if memory.others:
+                    earlier_ids = ", ".join(memory.others)
+                    self.log.info("Uploading anew; from before a clear, or of other data, there are: %s.", earlier_ids)
             self._dataset_id = adopted or self._upload(creation, attempt)
+            self._sending = None
         memory.created(creation.fingerprint, self._dataset_id)
         result = {
             "id": self._dataset_id,
@@ -265,6 +276,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
         if self.check_usage:
             self.hook.check_room(creation.size)
+        self._sending = creation.new.name
         try:
             dataset_id = self.hook.run(create(creation, self.hook.get_conn().account.policy, attempt))
         except CohereUploadAmbiguousError:
@@ -333,26 +345,26 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         policy = self.hook.get_conn().account.policy
         return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch, looker
 
-    def execute_complete(
-        self, context: Context, event: object = None, created: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
         """Take the trigger's event: return the result or raise what ended the wait.
 
-        :param created: what the event carries, where an older version deferred the task.
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
         from airflow_provider_cohere_datasets.core.waiting import WaitEvent
 
         with airflow_errors(self.conn_id):
             over = WaitEvent.from_json(event)
-        created = cast("dict[str, Any]", event).get("carried") or created or {}
+        created = cast("dict[str, Any]", event).get("carried") or {}
         self._dataset_id = over.observations[0].id if over.observations else created.get("id")
-        watch = None
-        with self._stoppable():
+
+        def complete() -> dict[str, Any]:
+            ended, watch = over, None
             if over.outcome == "timeout" and self._dataset_id is not None:
                 # The last look is made when the time is up.
-                over, watch, _ = self._look(self._dataset_id, 0.0)
-            return self._done(created | self._validated(over, watch), context)
+                ended, watch, _ = self._look(self._dataset_id, 0.0)
+            return self._done(created | self._validated(ended, watch), context)
+
+        return self._until_told_to_stop(complete)
 
     def _validated(self, over: WaitEvent, watch: Watch | None) -> dict[str, Any]:
         if over.outcome == "ready":
@@ -386,27 +398,26 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     def _done(self, result: dict[str, Any], context: Context) -> dict[str, Any]:
         host, files = self.hook.account.base_url, (self.data, self.eval_data)
         emit(context, self.outlets, extra=result, datasets={result["id"]: result}, host=host)
-        paths = [file for file in files if isinstance(file, str | os.PathLike)]
+        paths = [file for file in files if not hasattr(file, "__arrow_c_stream__")]
         self.record_lineage(self.hook, lineage_of_upload(result["id"], paths, host))
         return result
 
     def on_kill(self) -> None:
         """Delete the dataset if that was asked for; the task does not go on then.
 
-        :raises CohereTaskStoppedError: in the task's own thread, where Airflow calls this in a signal handler: from 3.3
-            on it lets the task go on after that, which would wait for what is gone, or upload to the end.
+        In the task's own thread, where Airflow calls this in a signal handler, it raises what ends the task: from 3.3
+        on Airflow lets the task go on after that, which would wait for what is gone, or upload to the end.
         """
         if not self.delete_on_kill:
             return
         self._told_to_stop = True
         if self._running_in == threading.get_ident():
-            self._stop()
+            raise _ToldToStop
         self._delete("the task was killed")
 
-    def _stop(self) -> NoReturn:
-        self._delete("the task was killed")
-        self._dataset_id = None
-        raise for_airflow(CohereTaskStoppedError("The task was told to stop."), self.conn_id)
+
+class _ToldToStop(BaseException):
+    """Ends whatever the task does just now, also where every ``Exception`` counts as somebody else's."""
 
 
 def _seconds(value: float | timedelta) -> float:

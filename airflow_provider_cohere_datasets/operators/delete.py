@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from math import nan
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -14,8 +13,8 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInvalidRequestError,
     CohereTaskStoppedError,
 )
-from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, given
-from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, Selection, checked_id, is_unset
+from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, seconds_in
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, checked_id, checked_ids, is_unset
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
@@ -118,8 +117,8 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         dataset_id, limit = known("dataset_id"), known("max_deletions")
         order = _Order(
             None if dataset_id is None else checked_id(dataset_id),
-            Selection.of({"dataset_ids": known("dataset_ids")}, unknown=_SELECTION).dataset_ids,
-            _age(known("older_than")),
+            checked_ids(known("dataset_ids")),
+            seconds_in("older_than", known("older_than"), zero=True),
             ListFilters.of(dataset_type=known("dataset_type"), validation_status=known("validation_status")),
             DEFAULT_MAX_DELETIONS if is_unset(limit) else checked_count("max_deletions", limit),
             _flag("dry_run", known("dry_run", default=False)),
@@ -272,21 +271,6 @@ def _summary(failed: dict[str, CohereDatasetsError], count: int, left: int) -> C
         f"{len(failed)} of {count} datasets could not be deleted ({ids}{more}){untried}; for example: {worst.message}"
     )
     return worst
-
-
-def _age(value: Any) -> timedelta | None:
-    if isinstance(value, str):
-        value = given("older_than", value)
-    if value is None:
-        return None
-    try:
-        # Durations of other libraries are timedeltas too.
-        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = nan
-    if isinstance(value, bool) or not 0 <= seconds < 1e9:
-        raise CohereInputError(f"older_than must be a duration, or a number of seconds, from 0 up, not {value!r:.40}.")
-    return timedelta(seconds=seconds)
 
 
 def _flag(name: str, value: Any) -> bool:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import checked_count, given
-from airflow_provider_cohere_datasets.hooks.configuration import page_size
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
@@ -71,7 +70,6 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
         """Return the ids, in the server's order."""
         limit = self.limit
         with airflow_errors():
-            size = page_size(self.page_size)
             if isinstance(limit, str):
                 text = given("limit", limit)
                 limit = None if text is None else checked_count("limit", text)
@@ -80,7 +78,7 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
             validation_status=self.validation_status,
             before=self.before,
             after=self.after,
-            page_size=size,
+            page_size=self.page_size,
             limit=MAX_LISTED + 1 if limit is None else limit,
         )
         if limit is None and len(datasets) > MAX_LISTED:

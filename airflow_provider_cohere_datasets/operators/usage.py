@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import nan
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUsageError
-from airflow_provider_cohere_datasets.core.filters import checked_count, given
+from airflow_provider_cohere_datasets.core.filters import checked_count, number_in
 from airflow_provider_cohere_datasets.core.limits import QUOTA
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
@@ -57,14 +56,7 @@ def _quota(value: Any) -> int:
 
 
 def _share(value: Any) -> float | None:
-    if isinstance(value, str):
-        value = given("fail_above", value)
-    if value is None:
-        return None
-    try:
-        share = float(value)
-    except (TypeError, ValueError, OverflowError):
-        share = nan
-    if isinstance(value, bool) or not 0 < share <= 1:
+    share = number_in("fail_above", value)
+    if share is not None and not 0 < share <= 1:
         raise CohereInputError(f"fail_above must be a share of the quota, above 0 and up to 1, not {value!r:.40}.")
     return share

@@ -83,6 +83,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     :param conn_id: the connection.
     :param request_policy: tries and deadlines of each request that win over the connection's extra.
     :returns: for each dataset its id, status, rows, bytes and number of warnings; a list for ``dataset_ids``.
+    :raises CohereInputError: for bad arguments, before any request.
     :raises CohereDatasetFailedError: if the validation failed.
     :raises CohereDatasetSkippedError: if it was skipped, and that is not a success.
     :raises CohereDatasetNotFoundError: if the dataset does not exist.

@@ -57,7 +57,11 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
     :param keep_raw: whether a column ``_raw`` has each row as it came, with URLs and samples treated as above.
     :param request_policy: values of :class:`~airflow_provider_cohere_datasets.core.account.RequestPolicy` by name.
     :raises CohereInputError: for bad arguments or a place that cannot be written, before any request.
-    :raises CohereStorageError: if writing fails later; the old file stays.
+    :raises CohereStorageError: if writing fails later; the old file stays, here and with all that follow.
+    :raises CohereListingError: if the list cannot be proved complete.
+    :raises CohereBadRowError: if a row cannot be read and ``on_bad_row`` is ``fail``.
+    :raises CohereEmptyExportError: if there is no dataset and ``if_empty`` is ``fail``.
+    :raises CohereTaskStoppedError: if the task is told to stop.
     """
 
     template_fields = (

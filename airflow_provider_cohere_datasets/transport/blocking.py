@@ -20,13 +20,13 @@ from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.transport.ahead import Ahead
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
 from airflow_provider_cohere_datasets.transport.limits import (
+    BAD_PROXY,
     MAX_BODY_BYTES,
-    bad_proxy,
+    PACKED_OTHERWISE,
+    TOO_LARGE,
     headers_for,
     is_packed_otherwise,
-    packed_otherwise,
     reply_for,
-    too_large,
 )
 from airflow_provider_cohere_datasets.transport.multipart import CHANGED, multipart
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
@@ -144,10 +144,6 @@ class BlockingTransport:
         policy = self.account.policy
         deadline = policy.upload_timeout if call.uploads else policy.total_timeout
         started = time.monotonic()
-
-        def failure(reason: str, sent: bool = True) -> TransportFailure:
-            return TransportFailure(reason, sent, time.monotonic() - started)
-
         with contextlib.ExitStack() as stack:
             headers, data = headers_for(self.account), None
             if call.uploads:
@@ -167,24 +163,22 @@ class BlockingTransport:
                     )
                 )
                 if is_packed_otherwise(response.headers):
-                    return failure(packed_otherwise())
+                    return TransportFailure(PACKED_OTHERWISE)
                 body = b"".join(_chunks(response))
             except (InvalidSchema, InvalidURL) as error:  # The connection's own URL was checked before.
                 socks = "Missing dependencies for SOCKS" in str(error)
                 what = "The environment names a SOCKS proxy, for which workers need the package PySocks."
-                raise CohereInputError(what if socks else bad_proxy()) from None
+                raise CohereInputError(what if socks else BAD_PROXY) from None
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 # A socket whose silence may last as long as the request can notice the end before the timer.
                 if watch.expired or time.monotonic() - started >= deadline:
-                    return failure(f"no complete answer within {deadline:g} s", watch.connected)
-                return failure(_reason(error, watch.connected), watch.connected)
+                    return TransportFailure(f"no complete answer within {deadline:g} s", watch.connected)
+                return TransportFailure(_reason(error, watch.connected), watch.connected)
             if watch.expired:
-                return failure(f"no complete answer within {deadline:g} s")
+                return TransportFailure(f"no complete answer within {deadline:g} s")
             if len(body) > MAX_BODY_BYTES:
-                return failure(too_large())
-            return reply_for(
-                self.account, call, response.status_code, response.headers, body, time.monotonic() - started
-            )
+                return TransportFailure(TOO_LARGE)
+            return reply_for(self.account, call, response.status_code, response.headers, body)
 
 
 class _Session(requests.Session):

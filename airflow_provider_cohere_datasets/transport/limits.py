@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 #: A page of the list is known to stay below about 4 MiB; what is far beyond is not from the API.
 MAX_BODY_BYTES = 256 * 1024 * 1024
+#: Why an answer is not read to its end.
+TOO_LARGE = f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB"
+PACKED_OTHERWISE = "the answer is compressed in a way that was not asked for"
+#: Without the proxy's URL, in which a password may stand.
+BAD_PROXY = "A proxy that the environment names has a URL that is none, or of a kind that is not supported."
 #: Cohere's keys have 40 characters. One for a local server may be a word that is also in the names of datasets, and
 #: the data of a success must not change.
 _SECRET_LENGTH = 16
@@ -35,9 +40,7 @@ def headers_for(account: Account) -> dict[str, str]:
     }
 
 
-def reply_for(
-    account: Account, call: Call, status: int, headers: Mapping[str, str], body: bytes, elapsed: float
-) -> Reply:
+def reply_for(account: Account, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     """Return the reply. A key that the server echoes is taken out here, before anybody can log or store it."""
     key = account.api_key
     if len(key) >= _SECRET_LENGTH or not 200 <= status < 300:
@@ -54,7 +57,6 @@ def reply_for(
         headers={name.lower(): value.replace(key, "***") for name, value in headers.items()},
         body=body,
         received_at=time.time(),
-        elapsed=elapsed,
     )
 
 
@@ -67,24 +69,9 @@ def _escaped(key: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(f"\\\\u(?:{escape})".encode()), re.compile(escaped.encode())
 
 
-def bad_proxy() -> str:
-    """Return what is wrong with the environment, without the proxy's URL, in which a password may stand."""
-    return "A proxy that the environment names has a URL that is none, or of a kind that is not supported."
-
-
 def is_packed_otherwise(headers: Mapping[str, str]) -> bool:
     """Return whether an answer is compressed in a way that was not asked for.
 
     Of several, each would unpack all that the one before it made, whatever amount that is.
     """
     return headers.get("Content-Encoding", "").strip().lower() not in {"", "identity", "gzip"}
-
-
-def packed_otherwise() -> str:
-    """Return why such an answer is not read."""
-    return "the answer is compressed in a way that was not asked for"
-
-
-def too_large() -> str:
-    """Return why an answer was not read to its end."""
-    return f"the answer is larger than {MAX_BODY_BYTES >> 20} MiB"

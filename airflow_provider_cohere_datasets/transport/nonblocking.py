@@ -15,19 +15,18 @@ from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, Tran
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
 from airflow_provider_cohere_datasets.transport.limits import (
+    BAD_PROXY,
     MAX_BODY_BYTES,
-    bad_proxy,
+    PACKED_OTHERWISE,
+    TOO_LARGE,
     headers_for,
     is_packed_otherwise,
-    packed_otherwise,
     reply_for,
-    too_large,
 )
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from airflow_provider_cohere_datasets.core.account import Account
     from airflow_provider_cohere_datasets.core.calls import Flow, Outcome
@@ -83,9 +82,7 @@ class NonblockingTransport:
         """Return the transport."""
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
         await self.close()
 
@@ -123,30 +120,28 @@ class NonblockingTransport:
         if self._pace is not None:
             await self._sleep(self._pace.turn())
         deadline = self.account.policy.total_timeout
-        started = time.monotonic()
         try:
             async with asyncio.timeout(deadline):
-                return await self._exchange(call, started)
+                return await self._exchange(call)
         except TimeoutError:
-            return TransportFailure(f"no complete answer within {deadline:g} s", True, time.monotonic() - started)
+            return TransportFailure(f"no complete answer within {deadline:g} s")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             never = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, UnicodeError))
-            return TransportFailure(_reason(error), not never, time.monotonic() - started)
+            return TransportFailure(_reason(error), not never)
 
-    async def _exchange(self, call: Call, started: float) -> Reply | TransportFailure:
+    async def _exchange(self, call: Call) -> Reply | TransportFailure:
         authorization = {"Authorization": f"Bearer {self.account.api_key}"}
         url = self.account.base_url + call.target
         async with self._client.stream(call.method, url, headers=authorization) as response:
             if is_packed_otherwise(response.headers):
-                return TransportFailure(packed_otherwise(), True, time.monotonic() - started)
+                return TransportFailure(PACKED_OTHERWISE)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    return TransportFailure(too_large(), True, time.monotonic() - started)
+                    return TransportFailure(TOO_LARGE)
         headers = {**response.headers, **response.extensions.get(_HIDDEN, {})}
-        elapsed = time.monotonic() - started
-        return reply_for(self.account, call, response.status_code, headers, bytes(body), elapsed)
+        return reply_for(self.account, call, response.status_code, headers, bytes(body))
 
 
 def _unusable(error: Exception, bundle: str | None) -> str:
@@ -156,7 +151,7 @@ def _unusable(error: Exception, bundle: str | None) -> str:
         return f"The certificates of {source} cannot be read: {error.strerror}."
     if isinstance(error, ImportError):
         return "The environment names a SOCKS proxy, for which the triggerer needs the package socksio."
-    return bad_proxy()
+    return BAD_PROXY
 
 
 async def _hide_location(response: httpx.Response) -> None:

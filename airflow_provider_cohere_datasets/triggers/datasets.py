@@ -7,7 +7,7 @@ import json
 import time
 from contextlib import aclosing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
@@ -163,8 +163,8 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         if not self.delete_on_kill:
             return
         from airflow_provider_cohere_datasets.core.calls import delete_dataset
+        from airflow_provider_cohere_datasets.core.deletion import deletion
         from airflow_provider_cohere_datasets.core.waiting import waited_for
-        from airflow_provider_cohere_datasets.hooks.deletion import deletion
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
         async with await hook.get_async_conn() as transport:
@@ -255,4 +255,5 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         # Not of this trigger's own wait, whose ids may be bad: that is no business of others who share the loop.
         before = Watch((), Goal(), max_failures=None)
         before.recall(self.memory)
-        return polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause)
+        looks = polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause)
+        return cast("AsyncGenerator[Look, None]", looks)  # None comes only to who asks for rests.

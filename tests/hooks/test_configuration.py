@@ -15,7 +15,7 @@ from airflow_provider_cohere_datasets.core.calls import get_usage
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.hooks.configuration import configured, page_size, poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
-from airflow_provider_cohere_datasets.operators.datasets import CohereListDatasetsOperator
+from airflow_provider_cohere_datasets.operators.datasets import CohereDatasetGateOperator, CohereListDatasetsOperator
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
@@ -54,6 +54,9 @@ def test_configured_numbers_count_where_the_task_has_none(option: Set, server: A
         server.requests.clear()
         assert len(CohereListDatasetsOperator(task_id="t", page_size=given).execute({})) == 3
         assert dict(server.requests[0].query)["limit"] == sent
+    server.requests.clear()
+    CohereDatasetGateOperator(task_id="t", dataset_type="embed-input").execute({})
+    assert dict(server.requests[0].query)["limit"] == "20"
 
 
 @pytest.mark.parametrize("value", ["1.5", "0", "-1", "many"])
@@ -62,6 +65,11 @@ def test_a_bad_number_is_one_sentence(option: Set, server: AdversarialServer, va
     with pytest.raises(CohereInputError, match="page_size"):
         CohereListDatasetsOperator(task_id="t").execute({})
     assert not server.requests
+
+
+def test_no_pause_between_looks_may_be_configured(option: Set) -> None:
+    option("poll_interval", "0")
+    assert poll_interval(None) == 0
 
 
 def test_an_empty_text_is_no_number(option: Set) -> None:

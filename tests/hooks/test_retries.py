@@ -74,6 +74,8 @@ def test_a_server_cannot_put_a_task_off_for_ever(server: AdversarialServer) -> N
         ({"retry_delay": 60, "retry_exponential_backoff": 2}, 1, 61, True),
         ({"retry_delay": 60, "retry_exponential_backoff": 2}, 3, 240, False),
         ({"retry_delay": 60, "retry_exponential_backoff": 2}, 3, 241, True),
+        ({"retry_delay": 60, "retry_exponential_backoff": True}, 3, 240, False),
+        ({"retry_delay": 60, "retry_exponential_backoff": True}, 3, 241, True),
         ({"retry_delay": 60, "retry_exponential_backoff": 2}, 5000, 86_400, False),
         ({"retry_delay": 60, "retry_exponential_backoff": 2, "max_retry_delay": 100}, 3, 101, True),
         ({"retry_delay": 60, "max_retry_delay": 10}, 3, 30, False),

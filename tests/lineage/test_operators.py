@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Asset, AssetAlias
+from airflow.providers.common.compat.sdk import Asset, AssetAlias, ObjectStoragePath
 
 from airflow_provider_cohere_datasets.core.errors import CohereGateError
 from airflow_provider_cohere_datasets.emulator import Emulator
@@ -40,11 +40,12 @@ def alias_uris(context: Any) -> list[str]:
     return [event["dest_dataset_uri"] for event in accessor.dataset_alias_events]
 
 
-def test_an_upload(emulator: Emulator, context: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [str, Path, ObjectStoragePath])
+def test_an_upload(emulator: Emulator, context: Any, tmp_path: Path, kind: type[Any]) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"text": "a"}\n')
     task = CohereCreateDatasetOperator(
-        task_id="t", name="n", dataset_type="embed-input", data=str(file), outlets=[ASSET, ALIAS]
+        task_id="t", name="n", dataset_type="embed-input", data=kind(str(file)), outlets=[ASSET, ALIAS]
     )
     result = task.execute(context)
     dataset_id = result["id"]

@@ -999,14 +999,59 @@ def test_a_stop_that_came_where_errors_are_taken_for_the_servers(
 ) -> None:
     task = Task(data, delete_on_kill=True, check_usage=True)
 
+    def stopped(hook: CohereDatasetsHook) -> int:
+        try:
+            task.operator.on_kill()
+        except Exception:
+            return 0
+        raise AssertionError
+
+    monkeypatch.setattr(CohereDatasetsHook, "get_usage", stopped)
+    with pytest.raises(CohereTaskStoppedError, match=r"told to stop\. \("):
+        task.run()
+    assert made(server) == []
+
+
+def test_a_stop_that_somebody_swallows_still_ends_the_task(
+    server: AdversarialServer, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(data, delete_on_kill=True, check_usage=True)
+
     def stopped(hook: CohereDatasetsHook, size: int) -> None:
-        with suppress(CohereTaskStoppedError):
+        with suppress(BaseException):
             task.operator.on_kill()
 
     monkeypatch.setattr(CohereDatasetsHook, "check_room", stopped)
     with pytest.raises(CohereTaskStoppedError):
         task.run()
     assert server.model.deleted == made(server) != []
+
+
+def test_a_stop_in_the_middle_of_an_upload_says_what_is_not_known(
+    server: AdversarialServer, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Task(data, delete_on_kill=True, check_usage=False)
+    run = CohereDatasetsHook.run
+
+    def stopped(hook: CohereDatasetsHook, flow: Any) -> Any:
+        run(hook, flow)
+        task.operator.on_kill()
+
+    monkeypatch.setattr(CohereDatasetsHook, "run", stopped)
+    with pytest.raises(CohereTaskStoppedError, match="Whether there is a dataset 'news' now is not known"):
+        task.run()
+    monkeypatch.setattr(CohereDatasetsHook, "run", run)
+    assert task.run()["adopted"]
+
+
+def test_what_was_uploaded_before_a_clear_is_named(
+    server: AdversarialServer, data: Path, heard: Callable[[], str]
+) -> None:
+    task = Task(data)
+    first = task.run()["id"]
+    task.clear()
+    assert task.run()["id"] != first
+    assert f"there are: {first}." in heard()
 
 
 def test_what_was_killed_is_uploaded_again_by_the_next_try(server: AdversarialServer, data: Path) -> None:

@@ -49,7 +49,6 @@ def test_a_reply_is_what_came(server: AdversarialServer, client: Client) -> None
     assert (reply.url, reply.status) == (f"{server.url}{ONE}", 200)
     assert reply.headers["content-type"] == "application/json"
     assert abs(reply.received_at - time.time()) < 60
-    assert 0 < reply.elapsed < 60
 
 
 def test_an_error_of_a_flow_comes_out_and_ends_it(client: Client) -> None:
