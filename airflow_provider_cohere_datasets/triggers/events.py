@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import aclosing
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -29,8 +30,9 @@ _STATE = "cohere_datasets_fired"
 _SLOWEST = 3600.0
 #: Looks of which the first whole list, or else all, tell what was there before.
 _SETTLING = 3
-#: What fired is stored whenever it has grown by one of so many.
-_SAVES = 100
+#: Seconds until an event that was yielded is in Airflow's database: the triggerer hands it on once a second, and what
+#: goes into the store goes the same way. What were noted sooner would be lost with the triggerer.
+_HANDED_ON = 10.0
 #: Seconds until a store that failed is asked again what fired before.
 _STORE_PAUSE = 10.0
 
@@ -38,11 +40,11 @@ _STORE_PAUSE = 10.0
 class CohereDatasetEventTrigger(BaseEventTrigger):
     """Fires for each dataset that becomes validated (or failed); for an ``AssetWatcher`` (Airflow 3).
 
-    Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store after
-    their event, so that over restarts of the triggerer none is lost; one, or of very many one percent, may fire twice
-    if the triggerer dies between the two. Below 3.3 there is no such store: what reaches its status while no triggerer
-    runs does not fire. Nor is there one for watchers of several assets whose arguments are all equal, which Airflow
-    makes one trigger of.
+    Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store, some ten
+    seconds after their events, when Airflow has those in its database: over restarts of the triggerer none is lost, and
+    what fired in these last seconds fires twice. Below 3.3 there is no such store: what reaches its status while no
+    triggerer runs does not fire. Nor is there one for watchers of several assets whose arguments are all equal, which
+    Airflow makes one trigger of.
 
     What fired is kept for each connection and filter, so that several watchers of one asset do not disturb each other,
     and one whose filter changes begins anew.
@@ -122,37 +124,39 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         # Looks after which what was there before is known, even if none shows a list that is whole.
         settling = _SETTLING if fired is None and not self.include_existing else 0
         fired = fired or set()
-        unsaved = 0
+        unsaved = False
+        told: set[str] = set()  # those of them whose events may still be lost
+        told_at = 0.0
         looks = polled(
             hook,
             lambda policy: list_observations(self.dataset_type, policy),
             PollPolicy(self.poke_interval),
             slowest=_SLOWEST,
+            rest=_HANDED_ON,
         )
         async with aclosing(looks):
             async for looked in looks:
+                if told and time.monotonic() - told_at >= _HANDED_ON:
+                    told, unsaved = set(), True
                 if isinstance(looked, CohereDatasetsError):
                     self.log.warning("The look for datasets failed and is made again: %s", looked)
-                    continue
-                reached = {row.id: row for row in looked.rows if row.status in statuses and self._matches(row.name)}
-                if settling:
-                    settling = 0 if looked.complete else settling - 1
-                    fired |= reached.keys()
-                    unsaved += 1
-                for dataset_id in [each for each in reached if each not in fired]:
-                    yield TriggerEvent(_payload(reached[dataset_id]))
-                    fired.add(dataset_id)
-                    unsaved += 1
-                    # All of them are written each time, and there may be many.
-                    if unsaved * _SAVES >= len(fired) and await self._save(fired):
-                        unsaved = 0
-                # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
-                kept = fired & {row.id for row in looked.rows}
-                if looked.complete and kept != fired:
-                    fired = kept
-                    unsaved += 1
-                if unsaved and await self._save(fired):
-                    unsaved = 0
+                elif looked is not None:
+                    reached = {row.id: row for row in looked.rows if row.status in statuses and self._matches(row.name)}
+                    if settling:
+                        settling = 0 if looked.complete else settling - 1
+                        fired |= reached.keys()
+                        unsaved = True
+                    for dataset_id in [each for each in reached if each not in fired]:
+                        yield TriggerEvent(_payload(reached[dataset_id]))
+                        fired.add(dataset_id)
+                        told.add(dataset_id)
+                        told_at = time.monotonic()
+                    # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
+                    kept = fired & {row.id for row in looked.rows}
+                    if looked.complete and kept != fired:
+                        fired, unsaved = kept, True
+                if unsaved and await self._save(fired - told):
+                    unsaved = False
 
     def _matches(self, name: str | None) -> bool:
         return self.name_pattern is None or fnmatchcase(name or "", self.name_pattern)

@@ -84,7 +84,7 @@ class VirtualClock:
 
         base = import_module(BaseSensorOperator.__module__)
         times = SimpleNamespace(time=self.time, monotonic=self.time, sleep=self.sleep, strftime=time.strftime)
-        for module in (base, sensors, triggers, polling):
+        for module in (base, sensors, triggers, polling, events):
             monkeypatch.setattr(module, "time", times)
         monkeypatch.setattr(base, "timezone", SimpleNamespace(utcnow=self.utcnow))
         if AIRFLOW < (3, 0):  # asks the database itself
