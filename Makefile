@@ -21,7 +21,9 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # Groups of dependencies need pip 25.1; the constraints file pins everything, pip included.
-$(READY): pyproject.toml $(CONSTRAINTS)
+# The package's version is in its __init__.py. All Airflows share $(VENV), so only the last one is ready.
+$(READY): pyproject.toml airflow_provider_cohere_datasets/__init__.py $(CONSTRAINTS)
+	rm -f $(VENV)/.ready-*
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) pip

@@ -363,3 +363,14 @@ def test_an_upload_that_the_end_cuts_short_is_answered_and_leaves_nothing(
     with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
         assert http.get("/v1/datasets").json() == {"datasets": []}
     assert not list((tmp_path / "state.db-data").iterdir())
+
+
+def test_without_the_extra_a_name_says_what_to_install() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['uvicorn'] = None\n"
+        "from airflow_provider_cohere_datasets.emulator import running_emulator\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    said = ran.stderr.splitlines()[-1]
+    assert said.endswith("uvicorn is missing: install airflow-provider-cohere-datasets[emulator]")

@@ -6,6 +6,7 @@ The wheel is installed into a bare environment outside this checkout, with the A
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,12 +73,15 @@ def check_contents(wheel: Path) -> None:
         names = set(archive.namelist())
         entry_points = ConfigParser()
         entry_points.read_string(archive.read(f"{info}/entry_points.txt").decode())
+        page = archive.read(f"{info}/METADATA").decode()
     wanted = {f"{PACKAGE}/py.typed", f"{info}/licenses/LICENSE"}
     wanted |= {str(path.relative_to(PROJECT)) for path in (PROJECT / PACKAGE).rglob("*.py")}
     if missing := wanted - names:
         raise CheckError(f"missing: {', '.join(sorted(missing))}")
     if foreign := {name for name in names - wanted if not name.startswith(f"{info}/")}:
         raise CheckError(f"should not be there: {', '.join(sorted(foreign))}")
+    if relative := re.findall(r"\]\((?!https?://)[^)]+\)", page):
+        raise CheckError(f"links of the package's page lead nowhere: {', '.join(relative)}")
     if list(entry_points["apache_airflow_provider"].values()) != [f"{PACKAGE}.get_provider_info:get_provider_info"]:
         raise CheckError("the entry point for Airflow is wrong")
     if list(entry_points["pytest11"].values()) != [f"{PACKAGE}.emulator.pytest_plugin"]:
