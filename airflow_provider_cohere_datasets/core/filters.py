@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from math import nan
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
@@ -66,15 +67,17 @@ def checked_count(name: str, value: object, most: int | None = None) -> int:
 def number_in(name: str, value: Any) -> int | float | None:
     """Return a number, which may come as a text; ``None`` if it is not set, NaN if it is none."""
     if isinstance(value, str):
-        text = given(name, value)
+        value = given(name, value)
         for kind in (int, float):
             try:
-                return None if text is None else kind(text)
+                return None if value is None else kind(value)
             except ValueError:
                 continue
-    elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
-        return value
-    return nan
+    if isinstance(value, bool | str):
+        return nan
+    if isinstance(value, Real):  # Also one of NumPy's.
+        return int(value) if isinstance(value, Integral) else float(value)
+    return None if value is None else nan
 
 
 def seconds_in(name: str, value: Any, *, zero: bool = False) -> timedelta | None:

@@ -29,6 +29,7 @@ _MAX_MESSAGE = 1000
 _TOO_LARGE = re.compile(r"message (is )?(larger|too large|exceeds|size)|larger than max|response too large", re.I)
 _MONTH = re.compile(r"\bmonth", re.I)
 _LIMIT = re.compile(r"(?<!rate )\blimit\b", re.I)
+_WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<")
 
 
 def exchange(
@@ -92,7 +93,7 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     error_id, message = _explanation(reply)
     listing = call.path == "/v1/datasets" and call.method == "GET"
     kind, what = _kind(reply.status, message, listing=listing)
-    if kind is errors.CohereDatasetNotFoundError and reply.body.lstrip().startswith(b"<"):
+    if kind is errors.CohereDatasetNotFoundError and _WEB_PAGE.match(reply.body):
         # The API answers with JSON. A gateway without its backend, or another server, does not know what is there.
         kind, what = errors.CohereUnexpectedAnswerError, "A web page came instead of the API's answer."
     subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ CONTENT_TYPES = {".csv": "text/csv", ".jsonl": "application/jsonl", ".txt": "tex
 _PARQUET = ".parquet"
 #: A dataset may have 1.5 GB (Cohere's documentation), all its files together.
 MAX_BYTES = 1_500_000_000
+#: What Python's parser of URLs leaves out without a word, so that a path would lead to another file.
+_LEFT_OUT = re.compile(r"[\t\r\n]|\?#")
 #: Where storages tell the version of a file, the best first; not all tell one.
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
@@ -180,12 +183,9 @@ def _path_of(argument: str, source: Any) -> Any:
     text = given(argument, os.fspath(source) if isinstance(source, os.PathLike) else source)
     if text is None:
         raise CohereInputError(f"{argument} is empty: it must be the path of a file.")
+    if _LEFT_OUT.search(text):
+        raise CohereInputError(f"{argument} {text[:100]!r} has characters that paths of Airflow cannot have.")
     try:
-        path = ObjectStoragePath(text)
+        return ObjectStoragePath(text)
     except (ValueError, ImportError) as error:
         raise CohereInputError(f"{argument} {text[:100]!r} is not a path or URL that can be read: {error}.") from error
-    # Line breaks and more are left out silently, and then it would be another file.
-    local = "://" not in text
-    if set("\t\r\n") & set(text) or (local and os.path.normpath(path.path) != os.path.normpath(text)):
-        raise CohereInputError(f"{argument} {text[:100]!r} has characters that paths of Airflow cannot have.")
-    return path

@@ -94,7 +94,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     :raises CohereDatasetFailedError: if the validation failed.
     :raises CohereDatasetSkippedError: if it was skipped, and that is not a success.
     :raises CohereValidationTimeoutError: if it takes longer than ``validation_timeout``.
-    :raises CohereTaskStoppedError: if the task is told to stop, with ``delete_on_kill`` on Airflow 3.3 and later.
+    :raises CohereTaskStoppedError: if the task is told to stop, with ``delete_on_kill``.
     """
 
     template_fields = (
@@ -194,7 +194,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                 return result
         self._delete("the task was killed")
         self._dataset_id = None
-        unknown = f" Whether there is a dataset {self._sending!r} now is not known; the next try looks for it."
+        unknown = f" Whether there is a dataset {self._sending!r} now is not known; a retry looks for it."
         message = f"The task was told to stop.{unknown if self._sending else ''}"
         raise for_airflow(CohereTaskStoppedError(message), self.conn_id)
 
@@ -235,7 +235,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                 memory.sending(creation.fingerprint, attempt.since)
                 if memory.others:
                     earlier_ids = ", ".join(memory.others)
-                    self.log.info("Uploading anew; from before a clear, or of other data, there are: %s.", earlier_ids)
+                    self.log.info("Uploading anew; from before a clear, or of other data, there were: %s.", earlier_ids)
             self._dataset_id = adopted or self._upload(creation, attempt)
             self._sending = None
         memory.created(creation.fingerprint, self._dataset_id)
@@ -405,7 +405,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     def on_kill(self) -> None:
         """Delete the dataset if that was asked for; the task does not go on then.
 
-        In the task's own thread, where Airflow calls this in a signal handler, it raises what ends the task: from 3.3
+        In the task's own thread, where Airflow calls this in a signal handler, it raises what ends the task: from 3.0
         on Airflow lets the task go on after that, which would wait for what is gone, or upload to the end.
         """
         if not self.delete_on_kill:

@@ -125,8 +125,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         settling = _SETTLING if fired is None and not self.include_existing else 0
         fired = fired or set()
         unsaved = False
-        told: set[str] = set()  # those of them whose events may still be lost
-        told_at = 0.0
+        told: dict[str, float] = {}  # when those of them were told whose events may still be lost
         looks = polled(
             hook,
             lambda policy: list_observations(self.dataset_type, policy),
@@ -136,8 +135,9 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         )
         async with aclosing(looks):
             async for looked in looks:
-                if told and time.monotonic() - told_at >= _HANDED_ON:
-                    told, unsaved = set(), True
+                now = time.monotonic()
+                late = {each: at for each, at in told.items() if now - at < _HANDED_ON}
+                told, unsaved = late, unsaved or len(late) < len(told)
                 if isinstance(looked, CohereDatasetsError):
                     self.log.warning("The look for datasets failed and is made again: %s", looked)
                 elif looked is not None:
@@ -149,13 +149,12 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                     for dataset_id in [each for each in reached if each not in fired]:
                         yield TriggerEvent(_payload(reached[dataset_id]))
                         fired.add(dataset_id)
-                        told.add(dataset_id)
-                        told_at = time.monotonic()
+                        told[dataset_id] = time.monotonic()
                     # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
                     kept = fired & {row.id for row in looked.rows}
                     if looked.complete and kept != fired:
                         fired, unsaved = kept, True
-                if unsaved and await self._save(fired - told):
+                if unsaved and await self._save(fired - told.keys()):
                     unsaved = False
 
     def _matches(self, name: str | None) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import pendulum
 import pytest
 
@@ -17,7 +21,9 @@ from airflow_provider_cohere_datasets.core.filters import (
     given,
     microseconds,
     moment,
+    number_in,
     on_the_wire,
+    seconds_in,
 )
 from airflow_provider_cohere_datasets.core.models import Dataset
 
@@ -182,3 +188,29 @@ def test_a_count_without_an_upper_end() -> None:
     assert checked_count("limit", 10**12) == 10**12
     with pytest.raises(CohereInputError, match="limit must be a whole number from 1 up, not 0"):
         checked_count("limit", 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (None, None),
+        ("", None),
+        (3, 3),
+        (" 3 ", 3),
+        ("0.5", 0.5),
+        (np.int64(3), 3),
+        (np.float32(0.5), 0.5),
+        (True, math.nan),
+        ("many", math.nan),
+        ([3], math.nan),
+    ],
+)
+def test_a_number_may_come_as_a_text(value: Any, number: float | None) -> None:
+    found = number_in("n", value)
+    assert type(found) is type(number)
+    assert found == number or (number is not None and math.isnan(number) and math.isnan(cast("float", found)))
+
+
+@pytest.mark.parametrize("value", [timedelta(minutes=1), pd.Timedelta("1min"), 60, "60", np.int64(60)])
+def test_a_duration_may_come_in_many_ways(value: Any) -> None:
+    assert seconds_in("age", value) == timedelta(minutes=1)

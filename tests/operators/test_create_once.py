@@ -1051,7 +1051,7 @@ def test_what_was_uploaded_before_a_clear_is_named(
     first = task.run()["id"]
     task.clear()
     assert task.run()["id"] != first
-    assert f"there are: {first}." in heard()
+    assert f"there were: {first}." in heard()
 
 
 def test_what_was_killed_is_uploaded_again_by_the_next_try(server: AdversarialServer, data: Path) -> None:

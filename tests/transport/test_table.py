@@ -94,6 +94,7 @@ READING = [
     transient("invalid UTF-8", adversary.invalid_utf8(), UNEXPECTED),
     transient("200 with HTML", adversary.html(), UNEXPECTED),
     transient("404 with HTML", adversary.html(404), UNEXPECTED),
+    transient("404 with HTML, byte order mark", adversary.bom(adversary.html(404)), UNEXPECTED),
     transient("200, empty", Answer(content_type=None), UNEXPECTED),
     transient("200 with a JSON list", Answer(json=[]), UNEXPECTED),
     transient("200 with an error message", Answer(json={"message": "oops"}), UNEXPECTED),

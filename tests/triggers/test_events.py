@@ -233,6 +233,18 @@ def test_who_dies_between_the_event_and_the_store_fires_again(server: Adversaria
     assert ids(asyncio.run(fired(watcher(store), clock, 300))) == ["a"]
 
 
+@pytest.mark.parametrize("interval", [2, 10, 60])
+def test_what_fires_at_each_look_is_noted_too(
+    connect: Connect, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, interval: float
+) -> None:
+    connect(host="http://127.0.0.1:9")
+    names = [f"{n:03}" for n in range(100)]
+    looks_of(monkeypatch, *[listed(*names[:count]) for count in range(101)])
+    store = Store()
+    assert len(asyncio.run(fired(watcher(store, poke_interval=interval), clock, 50 * interval))) >= 45
+    assert len(store[KEY]) >= 40
+
+
 @pytest.mark.parametrize("interval", [60, 1])
 def test_an_event_is_noted_only_when_airflow_has_it(
     server: AdversarialServer, clock: VirtualClock, interval: float
