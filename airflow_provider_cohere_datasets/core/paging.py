@@ -163,6 +163,7 @@ class _Reading(Generic[P]):
         self.limit = limit
         self.report = ListReport()
         self.ledger = Ledger()
+        self.requests = 0
         self.effort = 0  # rows received, an empty page counting as one
         self.longest = 0  # how long the list was at the least
         self.widest = 0  # rows of the widest page at the present size: what the server can return
@@ -201,8 +202,9 @@ class _Reading(Generic[P]):
         :param overlap: how many rows the next page will probably show again, if it may be asked for ahead.
         """
         while True:
-            if self.report.pages >= MAX_REQUESTS:
+            if self.requests >= MAX_REQUESTS:
                 raise CohereListingError(f"The list of datasets did not end after {MAX_REQUESTS} pages.")
+            self.requests += 1
             call = self._call(offset, size or self.size, overlap)
             try:
                 page = yield from exchange(call, self.read, self.policy)
@@ -227,7 +229,7 @@ class _Reading(Generic[P]):
                 or len(self.ledger) > spare + _MAX_EFFORT * self.longest
             ):
                 raise CohereListingError(
-                    f"The list of datasets changes faster than it can be read: {self.report.pages} requests found "
+                    f"The list of datasets changes faster than it can be read: {self.requests} requests found "
                     f"{len(self.ledger)} datasets, and yet the end did not come."
                 )
             return page

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import RetryPolicy
 
@@ -25,10 +23,10 @@ class RetryPolicyMixin:
     @property
     def retry_policy(self) -> Any:
         """Who decides about the next try; ``None`` where Airflow has no policies."""
-        if self._own_policy is None and hasattr(BaseOperator, "retry_policy"):
+        if self._own_policy is None:
             from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
 
-            self._own_policy = CohereRetryPolicy()
+            self._own_policy = CohereRetryPolicy and CohereRetryPolicy()
         return self._own_policy
 
     @retry_policy.setter

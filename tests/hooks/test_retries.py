@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereRateLimitError, CohereServerError
-from airflow_provider_cohere_datasets.hooks import retries
+from airflow_provider_cohere_datasets.hooks import retry_policy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import for_airflow
 from airflow_provider_cohere_datasets.operators.datasets import CohereGetDatasetUsageOperator
@@ -19,9 +20,7 @@ from tests.versions import needs_retry_policies
 
 
 def policy() -> Any:
-    from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
-
-    return CohereRetryPolicy()
+    return retry_policy.CohereRetryPolicy()
 
 
 @needs_retry_policies
@@ -113,5 +112,7 @@ def test_a_task_that_does_not_fail_does_without_airflows_policies() -> None:
 
 
 def test_airflow_below_3_3_has_no_policies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "BaseOperator", object)
+    name = "airflow.providers.common.compat.sdk"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.delitem(sys.modules, retry_policy.__name__)
     assert CohereGetDatasetUsageOperator(task_id="usage").retry_policy is None

@@ -263,7 +263,7 @@ def test_a_name_that_would_lead_to_another_file_is_refused(tmp_path: Path, name:
         only(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("before", ["", "file:", "file://", "local:"])
+@pytest.mark.parametrize("before", ["", "file:", "file://"])
 def test_other_ways_to_write_a_path(tmp_path: Path, before: str) -> None:
     (tmp_path / "ä %41#b.jsonl").write_text('{"text": "a"}')
     assert only(f"{before}{tmp_path}//./ä %41#b.jsonl").filename == "ä %41#b.jsonl"

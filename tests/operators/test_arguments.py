@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_cohere_datasets.core.errors import CohereServerError
+from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 from airflow_provider_cohere_datasets.operators.datasets import (
     CohereCreateDatasetOperator,
@@ -138,8 +139,6 @@ def test_the_retry_policy_is_ours_unless_the_user_has_one(
 
 
 def is_ours(policy: Any) -> bool:
-    from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
-
     return isinstance(policy, CohereRetryPolicy)
 
 
