@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_cohere_datasets import hooks
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereRateLimitError, CohereServerError
 from airflow_provider_cohere_datasets.hooks import retry_policy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -115,4 +116,5 @@ def test_airflow_below_3_3_has_no_policies(monkeypatch: pytest.MonkeyPatch) -> N
     name = "airflow.providers.common.compat.sdk"
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.delitem(sys.modules, retry_policy.__name__)
+    monkeypatch.setattr(hooks, "retry_policy", retry_policy)  # to have it back afterwards
     assert CohereGetDatasetUsageOperator(task_id="usage").retry_policy is None
