@@ -271,7 +271,7 @@ def test_other_ways_to_write_a_path(tmp_path: Path, before: str) -> None:
 
 def test_half_a_character_in_the_name_of_a_file() -> None:
     with pytest.raises(CohereInputError, match="half a character"):
-        only(ObjectStoragePath("file:///tmp/\udcff.jsonl"))
+        only(ObjectStoragePath("file:///data/\udcff.jsonl"))
 
 
 def test_a_number_that_no_column_can_hold() -> None:
