@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.exceptions import InvalidSchema, InvalidURL
 from urllib3.exceptions import HTTPError
@@ -19,6 +16,7 @@ from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, Tran
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.transport.ahead import Ahead
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
+from airflow_provider_cohere_datasets.transport.deadline import Deadline, DeadlineAdapter
 from airflow_provider_cohere_datasets.transport.limits import (
     BAD_PROXY,
     MAX_BODY_BYTES,
@@ -33,9 +31,6 @@ from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-
-    from urllib3.connection import HTTPConnection
-    from urllib3.connectionpool import HTTPConnectionPool
 
     from airflow_provider_cohere_datasets.core.account import Account
     from airflow_provider_cohere_datasets.core.calls import Flow, Outcome
@@ -74,7 +69,7 @@ class BlockingTransport:
         self._session.headers.clear()
         self._session.auth = _Bearer(account.api_key)
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _DeadlineAdapter(max_retries=0))
+            self._session.mount(scheme, DeadlineAdapter(max_retries=0))
 
     def __enter__(self) -> BlockingTransport:
         """Return the transport."""
@@ -149,7 +144,7 @@ class BlockingTransport:
             if call.uploads:
                 data = multipart(call, stack)
                 headers["Content-Type"] = data.content_type
-            watch = stack.enter_context(_Watch(deadline, min(policy.read_timeout, deadline)))
+            watch = stack.enter_context(Deadline(deadline, min(policy.read_timeout, deadline)))
             try:
                 response = stack.enter_context(
                     self._session.request(
@@ -239,105 +234,3 @@ def _reason(error: Exception, connected: bool) -> str:
     if "Connection refused" in text:
         return "the connection was refused; no server is listening there"
     return f"the connection failed ({type(error).__name__})"
-
-
-# -- A deadline for the whole request ---------------------------------------------------------------------------------
-# The timeouts of requests limit the silence between two bytes, so a server that drips holds a task for ever. A timer
-# closes the socket under the request instead.
-
-_current = threading.local()
-
-
-class _Watch:
-    """Shuts the connection of the running request down when its time is over.
-
-    :param seconds: the time of the request as a whole.
-    :param silence: seconds that one read or write may take once the connection is made.
-    """
-
-    def __init__(self, seconds: float, silence: float) -> None:
-        self.silence = silence
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-        self._connection: HTTPConnection | None = None
-        self._lock = threading.Lock()
-        self.expired = False
-        #: Whether a connection was made, so that the server may have received something.
-        self.connected = False
-
-    def __enter__(self) -> _Watch:
-        _current.watch = self
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        with self._lock:
-            self._connection = None
-        _current.watch = None
-
-    def hold(self, connection: HTTPConnection) -> None:
-        """Remember the connection that the request uses; shut it if its time is over already."""
-        with self._lock:
-            self._connection = connection
-            expired = self.expired
-        if expired:
-            self._shut()
-
-    def _expire(self) -> None:
-        self.expired = True
-        self._shut()
-
-    def _shut(self) -> None:
-        with self._lock:
-            sock = getattr(self._connection, "sock", None)
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                # Not sock.shutdown(): on a TLS socket that drops the TLS layer under the reading thread.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-class _Watched:
-    """Mixed into connections: tells the watch of the running request which connection it uses."""
-
-    def connect(self) -> None:
-        watch: _Watch = _current.watch
-        connection = cast("HTTPConnection", self)
-        watch.hold(connection)
-        super().connect()  # type: ignore[misc]
-        watch.connected = True
-        # urllib3 would send the body with the timeout for connecting.
-        connection.sock.settimeout(watch.silence)
-        watch.hold(connection)
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        watch: _Watch = _current.watch
-        if getattr(self, "sock", None) is not None:
-            watch.connected = True
-            watch.hold(cast("HTTPConnection", self))
-        super().request(*args, **kwargs)  # type: ignore[misc]
-
-
-@cache
-def _watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-    """Return the same kind of pool with connections that a watch can shut down; each way to a server has its own."""
-    kind = pool.ConnectionCls
-    if issubclass(kind, _Watched):
-        return pool
-    return type(pool.__name__, (pool,), {"ConnectionCls": type(kind.__name__, (_Watched, kind), {})})
-
-
-class _DeadlineAdapter(HTTPAdapter):
-    """Makes connections that the watch of the running request can shut down, through any proxy too."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self._watch(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        return self._watch(super().proxy_manager_for(proxy, **kwargs))
-
-    def _watch(self, manager: Any) -> Any:
-        pools = manager.pool_classes_by_scheme.items()
-        manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools}
-        return manager

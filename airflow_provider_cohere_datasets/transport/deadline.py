@@ -1,0 +1,118 @@
+"""A deadline for a request as a whole.
+
+The timeouts of requests limit the silence between two bytes, so a server that drips holds a task for ever. A timer
+closes the socket under the request instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    from urllib3.connection import HTTPConnection
+    from urllib3.connectionpool import HTTPConnectionPool
+
+_current = threading.local()
+
+
+class Deadline:
+    """Shuts the connection of the running request down when its time is over.
+
+    :param seconds: the time of the request as a whole.
+    :param silence: seconds that one read or write may take once the connection is made.
+    """
+
+    def __init__(self, seconds: float, silence: float) -> None:
+        self.silence = silence
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._connection: HTTPConnection | None = None
+        self._lock = threading.Lock()
+        self.expired = False
+        #: Whether a connection was made, so that the server may have received something.
+        self.connected = False
+
+    def __enter__(self) -> Deadline:
+        _current.watch = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._connection = None
+        _current.watch = None
+
+    def hold(self, connection: HTTPConnection) -> None:
+        """Remember the connection that the request uses; shut it if its time is over already."""
+        with self._lock:
+            self._connection = connection
+            expired = self.expired
+        if expired:
+            self._shut()
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._shut()
+
+    def _shut(self) -> None:
+        with self._lock:
+            sock = getattr(self._connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                # Not sock.shutdown(): on a TLS socket that drops the TLS layer under the reading thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+class _Watched:
+    """Mixed into connections: tells the watch of the running request which connection it uses."""
+
+    def connect(self) -> None:
+        watch: Deadline = _current.watch
+        connection = cast("HTTPConnection", self)
+        watch.hold(connection)
+        super().connect()  # type: ignore[misc]
+        watch.connected = True
+        # urllib3 would send the body with the timeout for connecting.
+        connection.sock.settimeout(watch.silence)
+        watch.hold(connection)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        watch: Deadline = _current.watch
+        if getattr(self, "sock", None) is not None:
+            watch.connected = True
+            watch.hold(cast("HTTPConnection", self))
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+
+@cache
+def _watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """Return the same kind of pool with connections that a watch can shut down; each way to a server has its own."""
+    kind = pool.ConnectionCls
+    if issubclass(kind, _Watched):
+        return pool
+    return type(pool.__name__, (pool,), {"ConnectionCls": type(kind.__name__, (_Watched, kind), {})})
+
+
+class DeadlineAdapter(HTTPAdapter):
+    """Makes connections that the watch of the running request can shut down, through any proxy too."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools for direct connections."""
+        super().init_poolmanager(*args, **kwargs)
+        self._watch(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Return the pools for the connections of a proxy."""
+        return self._watch(super().proxy_manager_for(proxy, **kwargs))
+
+    def _watch(self, manager: Any) -> Any:
+        pools = manager.pool_classes_by_scheme.items()
+        manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools}
+        return manager
