@@ -64,6 +64,19 @@ def checked_count(name: str, value: object, most: int | None = None) -> int:
     return number
 
 
+def check_choice(name: str, value: object, *choices: str | bool) -> None:
+    """Check an argument that has a fixed set of values.
+
+    Where these are True and False, no text is one of them: any, "False" too, would count as true.
+
+    :raises CohereInputError: for any other value.
+    """
+    # Neither 0 nor 1 is meant by who asks for True or False.
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        allowed = ", ".join(map(repr, choices[:-1]))
+        raise CohereInputError(f"{name} must be {allowed} or {choices[-1]!r}, not {value!r:.40}.")
+
+
 def number_in(name: str, value: Any) -> int | float | None:
     """Return a number, which may come as a text; ``None`` if it is not set, NaN if it is none."""
     if isinstance(value, str):

@@ -22,7 +22,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereValidationTimeoutError,
     error_from_details,
 )
-from airflow_provider_cohere_datasets.core.filters import given
+from airflow_provider_cohere_datasets.core.filters import check_choice, given
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -163,8 +163,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self._told_to_stop = False
         self._sending: str | None = None
         with airflow_errors():
-            if skipped_as not in {"fail", "success"}:
-                raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
+            check_choice("skipped_as", skipped_as, "fail", "success")
             self._poll_policy()
             try:
                 PollPolicy(interval=self.validation_timeout)

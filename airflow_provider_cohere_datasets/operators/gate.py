@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereGateError, CohereInputError
+from airflow_provider_cohere_datasets.core.filters import check_choice
 from airflow_provider_cohere_datasets.core.selection import FILTERS, MAX_SELECTED, Selection
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.lineage.datasets import read
@@ -122,10 +123,8 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         self.on_violation = on_violation
         self.partition_outlets = partition_outlets
         with airflow_errors():
-            if on_violation not in {"fail", "skip"}:
-                raise CohereInputError(f"on_violation must be 'fail' or 'skip', not {on_violation!r:.40}.")
-            if not isinstance(allow_empty, bool):
-                raise CohereInputError(f"allow_empty must be True or False, not {allow_empty!r:.40}.")
+            check_choice("on_violation", on_violation, "fail", "skip")
+            check_choice("allow_empty", allow_empty, True, False)
             self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
     def _read(self, unknown: Sequence[str] = ()) -> tuple[Selection, Requirements, Tolerance]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.core.filters import check_choice
 from airflow_provider_cohere_datasets.core.urls import without_queries
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.lineage.datasets import read
@@ -46,11 +46,9 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
         self.dataset_id = dataset_id
         self.include_samples = include_samples
         self.include_urls = include_urls
-        for name in ("include_samples", "include_urls"):
-            # Any text, "False" too, would count as true and give the data away.
-            if not isinstance(getattr(self, name), bool):
-                with airflow_errors():
-                    raise CohereInputError(f"{name} must be True or False, not {getattr(self, name)!r:.40}.")
+        with airflow_errors():
+            check_choice("include_samples", include_samples, True, False)
+            check_choice("include_urls", include_urls, True, False)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the dataset."""

@@ -25,6 +25,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CoherePermissionError,
     error_from_details,
 )
+from airflow_provider_cohere_datasets.core.filters import check_choice
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -114,8 +115,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poll_interval(poke_interval), **kwargs)
-        if skipped_as not in {"fail", "success"}:
-            raise CohereInputError(f"skipped_as must be 'fail' or 'success', not {skipped_as!r:.40}.")
+        check_choice("skipped_as", skipped_as, "fail", "success")
         if (dataset_id is None) == (dataset_ids is None):
             raise CohereInputError("Give either dataset_id or dataset_ids.")
         self.dataset_id = dataset_id

@@ -47,7 +47,6 @@ PARSED = {
     "assets": ["datasets", "events"],
     "core": ["errors", "filters", "gating", "limits", "poll_policy", "selection", "urls"],
     "hooks": ["configuration", "datasets", "errors", "retries"],
-    "lake": ["options"],
     "lineage": ["datasets"],
     "links": ["datasets"],
     "operators": ["base", "create", "datasets", "delete", "gate", "get", "list", "usage"],
