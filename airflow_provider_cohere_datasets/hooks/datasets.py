@@ -127,6 +127,13 @@ class CohereDatasetsHook(BaseHook):
                 self._transport = BlockingTransport(account)
         return self._transport
 
+    def has_another_key(self) -> bool:
+        """Read the connection anew, and return whether it has changed since it was read last."""
+        used = self.account
+        del self.account
+        self._transport = None
+        return self.account != used
+
     async def get_async_conn(self) -> NonblockingTransport:
         """Return a new transport for the running event loop; close it with ``async with``.
 

@@ -11,10 +11,12 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
     CohereDatasetFailedError,
     CohereDatasetsError,
     CohereDatasetSkippedError,
     CohereInputError,
+    CoherePermissionError,
     CohereTaskStoppedError,
     CohereUploadAmbiguousError,
     CohereUploadUnknownError,
@@ -341,8 +343,16 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             tell=self.log.info,
             warn=self.log.warning,
         )
-        policy = self.hook.get_conn().account.policy
-        return self.hook.run(wait_for(watch, looker, policy, poll, timeout=timeout)), watch, looker
+        ends = time.monotonic() + timeout
+        while True:
+            policy, left = self.hook.get_conn().account.policy, ends - time.monotonic()
+            over = self.hook.run(wait_for(watch, looker, policy, poll, timeout=left))
+            refused = isinstance(
+                error_from_details(over.error or {}), CohereAuthenticationError | CoherePermissionError
+            )
+            # The key may have been replaced since the wait began, as for the sensor.
+            if not (refused and self.hook.has_another_key()):
+                return over, watch, looker
 
     def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
         """Take the trigger's event: return the result or raise what ended the wait.

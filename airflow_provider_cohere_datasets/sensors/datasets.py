@@ -248,9 +248,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             return self._look_once()
         except (CohereAuthenticationError, CoherePermissionError):
             # The key may have been replaced since the wait began; if not, another request would be refused as well.
-            used = self.hook.account
-            del self.hook
-            if self.hook.account == used:
+            if not self.hook.has_another_key():
                 raise
             return self._look_once()
 
