@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.calls import Pause, read_object, read_result, unexpected
+from airflow_provider_cohere_datasets.core.calls import Pause
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetNotFoundError,
     CohereDatasetsError,
@@ -20,18 +19,15 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereUnexpectedAnswerError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters
+from airflow_provider_cohere_datasets.core.observation import Observation, RawPage, read_observation, read_raw_page
 from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.core.retries import exchange
-from airflow_provider_cohere_datasets.core.untrusted import printable, storable, total
-from airflow_provider_cohere_datasets.core.urls import without_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from pydantic_core import CoreSchema, SchemaValidator
+    from collections.abc import Collection, Mapping, Sequence
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
-    from airflow_provider_cohere_datasets.core.calls import Call, Flow, Reply
+    from airflow_provider_cohere_datasets.core.calls import Flow
 
 #: Up to so many datasets are asked for one by one; for more, the list may be cheaper.
 _FEW = 4
@@ -43,143 +39,6 @@ _PAGE = 500
 _REFUSED = 1_000_000_000
 #: Datasets that are refused, and nothing else, that show that the key is.
 _REFUSED_KEY = 5
-#: What of a dataset's fields waiting needs, besides its parts.
-_NEEDED = ("id", "name", "dataset_type", "validation_status", "validation_error", "validation_warnings")
-_MAX_TEXT = 500
-_MAX_WARNINGS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one look at a dataset showed; small enough for XCom, without samples and URLs.
-
-    :param id: the dataset.
-    :param status: its validation status, ``None`` if it does not exist.
-    :param num_rows: rows in all its parts.
-    :param size_bytes: bytes in all its parts.
-    :param warnings: the number of validation warnings.
-    :param reason: why the validation failed, cut.
-    :param name: its name.
-    :param dataset_type: its type.
-    """
-
-    id: str
-    status: str | None
-    num_rows: int = 0
-    size_bytes: int = 0
-    warnings: int = 0
-    reason: str | None = None
-    name: str | None = None
-    dataset_type: str | None = None
-
-    @classmethod
-    def of(cls, dataset: Mapping[str, Any]) -> Observation:
-        """Take what waiting needs from a dataset as it came, without believing more than that.
-
-        The models would do as well but take several times longer, and the event loop of a triggerer is shared.
-        """
-        status = printable(str(dataset.get("validation_status") or "unknown")[:_MAX_TEXT])
-        warnings = [w for w in _list(dataset.get("validation_warnings")) if isinstance(w, str)]
-        parts = [part for part in _list(dataset.get("dataset_parts")) if isinstance(part, dict)]
-        reason = None
-        if status == "failed":
-            error = dataset.get("validation_error")
-            reason = error.strip() if isinstance(error, str) and error.strip() else "no reason given"
-            if warnings:
-                reason = f"{reason} (warnings: {'; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS])})"
-            reason = printable(without_queries(reason))
-            if len(reason) > _MAX_TEXT:
-                reason = f"{reason[:_MAX_TEXT]}…"
-        return cls(
-            storable(str(dataset["id"])),
-            status,
-            total(_whole(part.get("num_rows")) for part in parts),
-            total(_whole(part.get("size_bytes")) for part in parts),
-            len(warnings),
-            reason,
-            _text(dataset.get("name")),
-            _text(dataset.get("dataset_type")),
-        )
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: object) -> str | None:
-    return storable(value[:_MAX_TEXT]) if isinstance(value, str) else None
-
-
-def _whole(value: object) -> int:
-    try:
-        return int(value)  # type: ignore[call-overload, no-any-return]
-    except (TypeError, ValueError, OverflowError):
-        return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _RawPage:
-    """A page of the list as it came; what the pager asks of a page (see :class:`~.paging.Page`)."""
-
-    rows: Sequence[Any]
-    ids: Sequence[str | None]
-
-    @classmethod
-    def of(cls, rows: Sequence[Any]) -> _RawPage:
-        """Take the rows; the ids are read once, because the pager asks for them many times."""
-        ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
-        return cls(rows, [row_id if isinstance(row_id, str) else None for row_id in ids])
-
-    @property
-    def created(self) -> Sequence[int | None]:
-        return [None] * len(self.rows)
-
-    def texts(self, name: str) -> Sequence[str | None]:
-        return [row.get(name) if isinstance(row, dict) else None for row in self.rows]
-
-    def take(self, positions: Sequence[int]) -> _RawPage:
-        return _RawPage([self.rows[p] for p in positions], [self.ids[p] for p in positions])
-
-
-@cache
-def _page_decoder() -> SchemaValidator:
-    """Return a decoder of pages that leaves out at once what waiting does not need.
-
-    Samples, schemas and URLs are nine tenths of a page. To make Python objects of them takes time, and they are so many
-    that Python would look for garbage in the triggerer's whole memory every few looks.
-    """
-    from pydantic_core import SchemaValidator, core_schema
-
-    def fields(names: Iterable[str], **others: CoreSchema) -> CoreSchema:
-        kinds = {**{name: core_schema.any_schema() for name in names}, **others}
-        known = {name: core_schema.typed_dict_field(kind, required=False) for name, kind in kinds.items()}
-        return core_schema.typed_dict_schema(known, extra_behavior="ignore")
-
-    parts = core_schema.list_schema(fields(("num_rows", "size_bytes")), strict=True)
-    row = fields(_NEEDED, dataset_parts=core_schema.nullable_schema(parts))
-    page = {"datasets": core_schema.typed_dict_field(core_schema.list_schema(row, strict=True))}
-    return SchemaValidator(core_schema.typed_dict_schema(page, extra_behavior="ignore"))
-
-
-def _read_raw_page(call: Call, reply: Reply) -> _RawPage:
-    try:
-        return _RawPage.of(_page_decoder().validate_json(reply.body)["datasets"])
-    except ValueError:
-        pass  # It is not quite as usual: read it as anything, and say what is wrong with it.
-    rows = read_result(call, reply, "datasets")
-    if rows is not None and not isinstance(rows, list):
-        raise unexpected(call, reply, "something else than a list of datasets")
-    return _RawPage.of(rows or ())
-
-
-def _read_observation(call: Call, reply: Reply) -> Observation:
-    dataset = read_object(call, reply).get("dataset")
-    if not isinstance(dataset, dict) or not isinstance(dataset.get("id"), str):
-        raise unexpected(call, reply, "no dataset in it")
-    if dataset["id"] != call.dataset_id:
-        raise unexpected(call, reply, f"another dataset, {dataset['id'][:60]!r}")
-    return Observation.of(dataset)
-
 
 #: What a look gives for one dataset: what it showed, or the error that concerns this dataset alone.
 Looked: TypeAlias = Observation | CohereDatasetsError
@@ -231,7 +90,7 @@ class Looker:
                     # Behind one that failed, and for one that failed in the last look, one try must do, so that nobody
                     # waits for long.
                     once = _answered(seen) and (failed or dataset_id in self._suspects)
-                    seen[dataset_id] = yield from exchange(call, _read_observation, policy, tries=1 if once else None)
+                    seen[dataset_id] = yield from exchange(call, read_observation, policy, tries=1 if once else None)
                     self._suspects = [each for each in self._suspects if each != dataset_id]
                 except CohereDatasetNotFoundError:
                     seen[dataset_id] = Observation(dataset_id, None)
@@ -268,16 +127,14 @@ class Looker:
     def _through_the_list(self, wanted: set[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
         """Read the list until all that is wanted was found."""
         seen: dict[str, Observation] = {}
-        steps = list_pages(
-            _read_raw_page, filters=ListFilters(), policy=policy, page_size=_PAGE, require_complete=False
-        )
+        steps = list_pages(read_raw_page, filters=ListFilters(), policy=policy, page_size=_PAGE, require_complete=False)
         self._list_cost = 0
         answer = None
         try:
             while len(seen) < len(wanted):
                 step = steps.send(answer)
                 answer = None
-                if isinstance(step, _RawPage):
+                if isinstance(step, RawPage):
                     for row, row_id in zip(step.rows, step.ids, strict=True):
                         if row_id in wanted:
                             seen[row_id] = Observation.of(row)
@@ -321,7 +178,7 @@ def list_observations(dataset_type: str | None, policy: RequestPolicy) -> Flow[L
     :param policy: tries and deadlines of each request.
     """
     filters = ListFilters.of(dataset_type=dataset_type)
-    steps = list_pages(_read_raw_page, filters=filters, policy=policy, page_size=_PAGE, require_complete=False)
+    steps = list_pages(read_raw_page, filters=filters, policy=policy, page_size=_PAGE, require_complete=False)
     rows: list[Observation] = []
     answer = None
     while True:
@@ -330,7 +187,7 @@ def list_observations(dataset_type: str | None, policy: RequestPolicy) -> Flow[L
         except StopIteration as stop:
             return Listed(rows, stop.value.complete)
         answer = None
-        if isinstance(step, _RawPage):
+        if isinstance(step, RawPage):
             rows += [Observation.of(row) for row in step.rows]
         else:
             answer = yield step

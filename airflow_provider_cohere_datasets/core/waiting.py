@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_cohere_datasets.core import calls, errors
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
-from airflow_provider_cohere_datasets.core.looking import Observation
+from airflow_provider_cohere_datasets.core.observation import Observation
 from airflow_provider_cohere_datasets.core.selection import checked_id
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from airflow_provider_cohere_datasets.core.looking import Observation
+    from airflow_provider_cohere_datasets.core.observation import Observation
 
 #: How the keys in the asset's state store begin; the rest says what is watched.
 _STATE = "cohere_datasets_fired"
