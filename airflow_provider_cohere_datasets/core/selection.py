@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
@@ -74,6 +74,21 @@ def checked_ids(value: Any) -> tuple[str, ...] | None:
     if len(ids) > MAX_SELECTED:
         raise CohereInputError(f"dataset_ids has {len(ids)} ids, more than the {MAX_SELECTED} that can be given.")
     return ids
+
+
+def waited_for(dataset_id: object, dataset_ids: object) -> list[str]:
+    """Return the ids to wait for, each once, in the user's order.
+
+    :param dataset_id: the dataset, where ``dataset_ids`` is ``None``.
+    :param dataset_ids: several of them.
+    :raises CohereInputError: if one cannot be an id, or there is none.
+    """
+    if dataset_ids is None:
+        return [checked_id(dataset_id)]
+    # What mapped tasks returned is a sequence of Airflow's own, which fetches its items one by one.
+    if not isinstance(dataset_ids, Sequence) or isinstance(dataset_ids, str | bytes) or not dataset_ids:
+        raise CohereInputError("dataset_ids must be a list of ids with at least one in it.")
+    return list(dict.fromkeys(checked_id(each, "dataset_ids") for each in dataset_ids))
 
 
 def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:

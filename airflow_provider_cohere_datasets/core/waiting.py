@@ -6,25 +6,22 @@ they see into a :class:`Watch` and do what it says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_cohere_datasets.core import calls, errors
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
-from airflow_provider_cohere_datasets.core.observation import Observation
-from airflow_provider_cohere_datasets.core.selection import checked_id
+from airflow_provider_cohere_datasets.core.wait_event import WaitEvent, observations_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
+    from airflow_provider_cohere_datasets.core.observation import Observation
     from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 
-#: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
-EVENT_VERSION = 1
 _MAX_LISTED = 10
 
 
@@ -62,93 +59,6 @@ def assess(status: str | None, goal: Goal) -> Verdict:
     if status == "validated" or (status == "skipped" and goal.skipped_as == "success"):
         return Verdict.READY
     return {"failed": Verdict.FAILED, "skipped": Verdict.SKIPPED}.get(status, Verdict.WAIT)
-
-
-@dataclass(frozen=True, slots=True)
-class WaitEvent:
-    """How a wait ended; the one message from a trigger to its task.
-
-    :param outcome: ``ready``, ``error`` or ``timeout``.
-    :param observations: what was seen last of each dataset.
-    :param error: for ``error``, what to raise; see :meth:`~.errors.CohereDatasetsError.details`.
-    """
-
-    outcome: Literal["ready", "error", "timeout"]
-    observations: tuple[Observation, ...] = ()
-    error: Mapping[str, object] | None = None
-    version: int = EVENT_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the event as plain JSON."""
-        event = asdict(self)
-        event["observations"] = list(event["observations"])
-        return event
-
-    def results(self) -> list[dict[str, Any]]:
-        """Return what a task that waited returns of each dataset, as small JSON."""
-        return [
-            {
-                "id": seen.id,
-                "status": seen.status,
-                "num_rows": seen.num_rows,
-                "size_bytes": seen.size_bytes,
-                "warnings": seen.warnings,
-            }
-            for seen in self.observations
-        ]
-
-    @classmethod
-    def from_json(cls, payload: object) -> WaitEvent:
-        """Read an event, and refuse everything that is not exactly one.
-
-        :raises CohereEventError: so that no unknown event is ever taken for success.
-        """
-        if not isinstance(payload, dict):
-            raise errors.CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
-        if payload.get("version") != EVENT_VERSION:
-            raise errors.CohereEventError(
-                f"The trigger's event has version {payload.get('version')!r:.20}, this worker knows {EVENT_VERSION}: "
-                "the triggerer and the worker run different versions of the provider."
-            )
-        rows, error, outcome = _observations(payload.get("observations")), payload.get("error"), payload.get("outcome")
-        if (
-            not isinstance(outcome, str)
-            or outcome not in {"ready", "error", "timeout"}
-            or rows is None
-            or isinstance(error, dict) != (outcome == "error")
-            or (outcome == "ready" and not (rows and all(row.status in {"validated", "skipped"} for row in rows)))
-        ):
-            raise errors.CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
-        return cls(outcome, rows, error)  # type: ignore[arg-type]  # it is one of the three
-
-
-def _observations(rows: object) -> tuple[Observation, ...] | None:
-    """Read observations that went through a database; ``None`` if they are not."""
-    known = {f.name for f in fields(Observation)}
-    if not isinstance(rows, list | tuple) or not all(
-        isinstance(row, dict)
-        and {"id", "status"} <= row.keys() <= known
-        and isinstance(row["id"], str)
-        and (row["status"] is None or isinstance(row["status"], str))
-        for row in rows
-    ):
-        return None
-    return tuple(Observation(**row) for row in rows)
-
-
-def waited_for(dataset_id: object, dataset_ids: object) -> list[str]:
-    """Return the ids to wait for, each once, in the user's order.
-
-    :param dataset_id: the dataset, where ``dataset_ids`` is ``None``.
-    :param dataset_ids: several of them.
-    :raises CohereInputError: if one cannot be an id, or there is none.
-    """
-    if dataset_ids is None:
-        return [checked_id(dataset_id)]
-    # What mapped tasks returned is a sequence of Airflow's own, which fetches its items one by one.
-    if not isinstance(dataset_ids, Sequence) or isinstance(dataset_ids, str | bytes) or not dataset_ids:
-        raise errors.CohereInputError("dataset_ids must be a list of ids with at least one in it.")
-    return list(dict.fromkeys(checked_id(each, "dataset_ids") for each in dataset_ids))
 
 
 class Watch:
@@ -241,7 +151,7 @@ class Watch:
         failures, pause, failed = memory.get("failures"), memory.get("pause"), memory.get("failed")
         self.failures = failures if isinstance(failures, int) else 0
         self.pause = float(pause) if isinstance(pause, int | float) else 0.0
-        self.seen = {row.id: row for row in _observations(memory.get("seen")) or () if row.id in self._ids}
+        self.seen = {row.id: row for row in observations_in(memory.get("seen")) or () if row.id in self._ids}
         for dataset_id, details in failed.items() if isinstance(failed, dict) else ():
             if dataset_id in self._ids and isinstance(details, dict):
                 self._failed[dataset_id] = errors.error_from_details(details)

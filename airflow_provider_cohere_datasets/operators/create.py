@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.creation import Attempt, Creation
     from airflow_provider_cohere_datasets.core.looking import Looker
-    from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
+    from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
+    from airflow_provider_cohere_datasets.core.waiting import Watch
     from airflow_provider_cohere_datasets.lake.source import Source
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
@@ -359,7 +360,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
 
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
-        from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+        from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 
         with airflow_errors(self.conn_id):
             over = WaitEvent.from_json(event)

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
-    from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
+    from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
+    from airflow_provider_cohere_datasets.core.waiting import Watch
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
@@ -210,7 +211,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         )
 
     def _ids(self) -> list[str]:
-        from airflow_provider_cohere_datasets.core.waiting import waited_for
+        from airflow_provider_cohere_datasets.core.selection import waited_for
 
         with airflow_errors():
             return waited_for(self.dataset_id, self.dataset_ids)
@@ -312,7 +313,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
-        from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+        from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 
         def complete() -> Any:
             with airflow_errors(self.conn_id):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
     from airflow_provider_cohere_datasets.core.looking import Looked
-    from airflow_provider_cohere_datasets.core.waiting import WaitEvent, Watch
+    from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
+    from airflow_provider_cohere_datasets.core.waiting import Watch
 
     #: What one look of the poll loop gives: what it showed, or the error it ended with.
     Look = Mapping[str, Looked] | CohereDatasetsError
@@ -140,7 +141,8 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     @cached_property
     def _watch(self) -> Watch:
-        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch, waited_for
+        from airflow_provider_cohere_datasets.core.selection import waited_for
+        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
 
         watch = Watch(
             waited_for(self.dataset_id, self.dataset_ids),
@@ -164,7 +166,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
             return
         from airflow_provider_cohere_datasets.core.calls import delete_dataset
         from airflow_provider_cohere_datasets.core.deletion import deletion
-        from airflow_provider_cohere_datasets.core.waiting import waited_for
+        from airflow_provider_cohere_datasets.core.selection import waited_for
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
         async with await hook.get_async_conn() as transport:
@@ -207,7 +209,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Take the looks of a poll loop until this wait is over, and yield the one event."""
-        from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+        from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 
         try:
             event = await self._wait(shared_stream)

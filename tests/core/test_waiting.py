@@ -24,16 +24,9 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
 from airflow_provider_cohere_datasets.core.looking import Looked, Looker, Observation
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
-from airflow_provider_cohere_datasets.core.waiting import (
-    Goal,
-    Verdict,
-    WaitEvent,
-    Watch,
-    assess,
-    failure_of,
-    wait_for,
-    waited_for,
-)
+from airflow_provider_cohere_datasets.core.selection import waited_for
+from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
+from airflow_provider_cohere_datasets.core.waiting import Goal, Verdict, Watch, assess, failure_of, wait_for
 
 WAITING = ("unknown", "queued", "processing", "brand-new", "VALIDATED", "", "None")
 

@@ -44,7 +44,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 )
 from airflow_provider_cohere_datasets.core.limits import QUOTA
 from airflow_provider_cohere_datasets.core.looking import Observation
-from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.operators.datasets import CohereCreateDatasetOperator
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport

@@ -26,7 +26,8 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInputError,
     CohereServerError,
 )
-from airflow_provider_cohere_datasets.core.waiting import EVENT_VERSION, Watch
+from airflow_provider_cohere_datasets.core.wait_event import EVENT_VERSION
+from airflow_provider_cohere_datasets.core.waiting import Watch
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 from tests.adversary import AdversarialServer, Through, error
 from tests.adversary.answers import Exchange

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cohere_datasets.core.waiting import WaitEvent, waited_for
+from airflow_provider_cohere_datasets.core.selection import waited_for
+from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 from airflow_provider_cohere_datasets.triggers.datasets import (
     CohereDatasetEventTrigger,

@@ -11,7 +11,7 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_cohere_datasets.core.errors import CohereConnectionError, error_from_details
-from airflow_provider_cohere_datasets.core.waiting import WaitEvent
+from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetEventTrigger, CohereDatasetValidationTrigger
 from tests.adversary import AdversarialServer, Hang
 from tests.sensors.clock import VirtualClock

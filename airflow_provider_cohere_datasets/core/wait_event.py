@@ -1,0 +1,91 @@
+"""The one message from a trigger to its task: how a wait ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_cohere_datasets.core.errors import CohereEventError
+from airflow_provider_cohere_datasets.core.observation import Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
+EVENT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEvent:
+    """How a wait ended; the one message from a trigger to its task.
+
+    :param outcome: ``ready``, ``error`` or ``timeout``.
+    :param observations: what was seen last of each dataset.
+    :param error: for ``error``, what to raise; see :meth:`~.errors.CohereDatasetsError.details`.
+    """
+
+    outcome: Literal["ready", "error", "timeout"]
+    observations: tuple[Observation, ...] = ()
+    error: Mapping[str, object] | None = None
+    version: int = EVENT_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as plain JSON."""
+        event = asdict(self)
+        event["observations"] = list(event["observations"])
+        return event
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return what a task that waited returns of each dataset, as small JSON."""
+        return [
+            {
+                "id": seen.id,
+                "status": seen.status,
+                "num_rows": seen.num_rows,
+                "size_bytes": seen.size_bytes,
+                "warnings": seen.warnings,
+            }
+            for seen in self.observations
+        ]
+
+    @classmethod
+    def from_json(cls, payload: object) -> WaitEvent:
+        """Read an event, and refuse everything that is not exactly one.
+
+        :raises CohereEventError: so that no unknown event is ever taken for success.
+        """
+        if not isinstance(payload, dict):
+            raise CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
+        if payload.get("version") != EVENT_VERSION:
+            raise CohereEventError(
+                f"The trigger's event has version {payload.get('version')!r:.20}, this worker knows {EVENT_VERSION}: "
+                "the triggerer and the worker run different versions of the provider."
+            )
+        rows, error, outcome = (
+            observations_in(payload.get("observations")),
+            payload.get("error"),
+            payload.get("outcome"),
+        )
+        if (
+            not isinstance(outcome, str)
+            or outcome not in {"ready", "error", "timeout"}
+            or rows is None
+            or isinstance(error, dict) != (outcome == "error")
+            or (outcome == "ready" and not (rows and all(row.status in {"validated", "skipped"} for row in rows)))
+        ):
+            raise CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
+        return cls(outcome, rows, error)  # type: ignore[arg-type]  # it is one of the three
+
+
+def observations_in(rows: object) -> tuple[Observation, ...] | None:
+    """Read observations that went through a database; ``None`` if they are not."""
+    known = {f.name for f in fields(Observation)}
+    if not isinstance(rows, list | tuple) or not all(
+        isinstance(row, dict)
+        and {"id", "status"} <= row.keys() <= known
+        and isinstance(row["id"], str)
+        and (row["status"] is None or isinstance(row["status"], str))
+        for row in rows
+    ):
+        return None
+    return tuple(Observation(**row) for row in rows)
