@@ -9,37 +9,40 @@ from pydantic import ValidationError
 
 from airflow_provider_cohere_datasets.core.calls import read_result, unexpected
 from airflow_provider_cohere_datasets.core.filters import microseconds
+from airflow_provider_cohere_datasets.core.ledger import nameless
 from airflow_provider_cohere_datasets.core.models import Dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_cohere_datasets.core.calls import Call, Reply
+    from airflow_provider_cohere_datasets.core.ledger import RowId
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetPage:
     """Datasets in the server's order; what the pager asks of a page (see :class:`~.paging.Page`).
 
-    :param rows: the rows; ``None`` holds the place of one that is not a dataset with an id.
+    :param rows: the rows; a number holds the place of one that is not a dataset with an id.
     """
 
-    rows: Sequence[Dataset | None]
+    rows: Sequence[Dataset | int]
 
     @property
     def datasets(self) -> list[Dataset]:
         """The rows that are datasets."""
-        return [row for row in self.rows if row is not None]
+        return [row for row in self.rows if isinstance(row, Dataset)]
 
     @property
-    def ids(self) -> Sequence[str | None]:
+    def ids(self) -> Sequence[RowId]:
         """The ids."""
-        return [row.id if row else None for row in self.rows]
+        return [row.id if isinstance(row, Dataset) else row for row in self.rows]
 
     @property
     def created(self) -> Sequence[int | None]:
         """The creation times in microseconds since 1970."""
-        return [microseconds(row.created_at) if row and row.created_at else None for row in self.rows]
+        times = [getattr(row, "created_at", None) for row in self.rows]
+        return [time and microseconds(time) for time in times]
 
     def texts(self, name: str) -> Sequence[str | None]:
         """Return the values of a text field."""
@@ -63,8 +66,8 @@ def read_page(call: Call, reply: Reply) -> DatasetPage:
     return DatasetPage([_read_row(row) for row in rows])
 
 
-def _read_row(row: object) -> Dataset | None:
+def _read_row(row: object) -> Dataset | int:
     try:
         return Dataset.model_validate(row)
     except ValidationError:
-        return None
+        return nameless(row)

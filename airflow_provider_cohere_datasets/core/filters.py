@@ -53,7 +53,7 @@ def checked_text(name: str, value: object) -> str:
 
 
 def checked_count(name: str, value: object, most: int | None = None) -> int:
-    """Return a number of rows from 1 up; a text of digits is taken, because templates render to text.
+    """Return a whole number from 1 up; a text of digits is taken, because templates render to text.
 
     :raises CohereInputError: for anything else.
     """
@@ -201,12 +201,14 @@ class ListFilters(NamedTuple):
     def select(self, page: Page) -> list[int] | None:
         """Return the positions of a page's rows that match, or ``None`` if all do.
 
-        A row whose time cannot be read stays: dropping it would lose it for good.
+        A row of which a value is left out or cannot be read stays: dropping it would lose it for good.
         """
         keep = [True] * len(page.ids)
         for name, wanted in (("dataset_type", self.dataset_type), ("validation_status", self.validation_status)):
             if wanted is not None:
-                keep = [k and value == wanted for k, value in zip(keep, page.texts(name), strict=True)]
+                keep = [
+                    k and (value is None or value == wanted) for k, value in zip(keep, page.texts(name), strict=True)
+                ]
         if self.after is not None:
             start = microseconds(self.after)
             keep = [k and (at is None or at >= start) for k, at in zip(keep, page.created, strict=True)]

@@ -6,7 +6,7 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
 #: What :meth:`IdRanks.find` says of an id that was not entered, and of one that was, without a rank.
 UNKNOWN: Final = -2
@@ -38,7 +38,7 @@ class IdRanks:
         """Return the number of ids."""
         return self._count
 
-    def find(self, ids: Iterable[str]) -> list[int]:
+    def find(self, ids: Iterable[Hashable]) -> list[int]:
         """Return the rank of each id, :data:`UNRANKED` or :data:`UNKNOWN`."""
         keys, ranks, mask = self._keys, self._ranks, self._mask
         found = []
@@ -49,7 +49,7 @@ class IdRanks:
             found.append(ranks[slot])
         return found
 
-    def enter(self, ids: Sequence[str], ranked: Iterable[int]) -> None:
+    def enter(self, ids: Sequence[Hashable], ranked: Iterable[int]) -> None:
         """Enter ids with their ranks or :data:`UNRANKED`.
 
         :param ids: different ids, all of them unknown.

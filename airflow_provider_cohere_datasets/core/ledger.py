@@ -5,15 +5,26 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import chain, count, repeat
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_provider_cohere_datasets.core.id_ranks import UNKNOWN, UNRANKED, IdRanks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+#: The id of a row, or what stands for it where a row has none.
+RowId: TypeAlias = str | int
+
 #: From so many rows met again on one page, a single one in the wrong place is a repeated row, not another order.
 _ENOUGH_TO_JUDGE = 8
+
+
+def nameless(row: object) -> int:
+    """Return what stands for the id of a row that has none: the same for the same content.
+
+    Such a row cannot be handed on, but it shows as well as any other where in the list a page stands.
+    """
+    return hash(repr(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +57,16 @@ class Ledger:
         """Return the number of different ids that were read."""
         return len(self._ranks)
 
-    def knows(self, row_id: str | None) -> bool:
+    def knows(self, row_id: RowId) -> bool:
         """Return whether a row was read."""
-        return row_id is not None and self._ranks.find([row_id])[0] != UNKNOWN
+        return self._ranks.find([row_id])[0] != UNKNOWN
 
-    def look(self, ids: Sequence[str | None]) -> Sighting:
+    def look(self, ids: Sequence[RowId]) -> Sighting:
         """Compare a page with what was read; changes nothing."""
-        # The place of the first of each id; a row without one is nobody's.
-        places: dict[str, int] = {}
+        # The place of the first of each id.
+        places: dict[RowId, int] = {}
         for position, row_id in enumerate(ids):
-            if row_id is not None:
-                places.setdefault(row_id, position)
+            places.setdefault(row_id, position)
         ranks = self._ranks.find(places)
         fresh = [position for position, rank in zip(places.values(), ranks, strict=True) if rank == UNKNOWN]
         ranked = [(position, rank) for position, rank in zip(places.values(), ranks, strict=True) if rank >= 0]
@@ -66,11 +76,11 @@ class Ledger:
         furthest = max((rank for _, rank in ranked), default=-1)
         return Sighting(fresh, len(ranks) - len(fresh), in_order, last, furthest)
 
-    def is_last(self, row_id: str | None) -> bool:
+    def is_last(self, row_id: RowId) -> bool:
         """Return whether a row is the last of the list as far as it was read."""
-        return row_id is not None and self._ranks.find([row_id])[0] == self.ranked - 1 >= 0
+        return self._ranks.find([row_id])[0] == self.ranked - 1 >= 0
 
-    def add(self, ids: Sequence[str | None], sighting: Sighting) -> None:
+    def add(self, ids: Sequence[RowId], sighting: Sighting) -> None:
         """Enter a page's fresh rows.
 
         They get a rank if they stand behind the last row read so far, or if no row with a rank is on the page. Rows
@@ -80,8 +90,7 @@ class Ledger:
         """
         at_the_edge = sighting.furthest in {-1, self.ranked - 1}
         between = bisect_left(sighting.fresh, sighting.last) if at_the_edge else len(sighting.fresh)
-        # A fresh row has an id, or nobody could tell that it is fresh.
-        fresh = [cast("str", ids[position]) for position in sighting.fresh]
+        fresh = [ids[position] for position in sighting.fresh]
         self._ranks.enter(fresh, chain(repeat(UNRANKED, between), count(self.ranked)))
         self.ranked += len(fresh) - between
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.calls import read_object, read_result, unexpected
+from airflow_provider_cohere_datasets.core.ledger import nameless
 from airflow_provider_cohere_datasets.core.untrusted import printable, storable, total
 from airflow_provider_cohere_datasets.core.urls import without_queries
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema, SchemaValidator
 
     from airflow_provider_cohere_datasets.core.calls import Call, Reply
+    from airflow_provider_cohere_datasets.core.ledger import RowId
 
 #: What of a dataset's fields waiting needs, besides its parts.
 _NEEDED = ("id", "name", "dataset_type", "validation_status", "validation_error", "validation_warnings")
@@ -96,22 +98,26 @@ class RawPage:
     """A page of the list as it came; what the pager asks of a page (see :class:`~.paging.Page`)."""
 
     rows: Sequence[Any]
-    ids: Sequence[str | None]
+    ids: Sequence[RowId]
 
     @classmethod
     def of(cls, rows: Sequence[Any]) -> RawPage:
         """Take the rows; the ids are read once, because the pager asks for them many times."""
         ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
-        return cls(rows, [row_id if isinstance(row_id, str) else None for row_id in ids])
+        return cls(rows, [i if isinstance(i, str) else nameless(row) for i, row in zip(ids, rows, strict=True)])
 
     @property
     def created(self) -> Sequence[int | None]:
+        """Nothing: whoever waits does not select by time."""
         return [None] * len(self.rows)
 
     def texts(self, name: str) -> Sequence[str | None]:
-        return [row.get(name) if isinstance(row, dict) else None for row in self.rows]
+        """Return the values of a text field."""
+        values = [row.get(name) if isinstance(row, dict) else None for row in self.rows]
+        return [value if isinstance(value, str) else None for value in values]
 
     def take(self, positions: Sequence[int]) -> RawPage:
+        """Return a page of only these rows."""
         return RawPage([self.rows[p] for p in positions], [self.ids[p] for p in positions])
 
 
@@ -136,6 +142,10 @@ def _page_decoder() -> SchemaValidator:
 
 
 def read_raw_page(call: Call, reply: Reply) -> RawPage:
+    """Read the answer to ``GET /v1/datasets``.
+
+    :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
+    """
     try:
         return RawPage.of(_page_decoder().validate_json(reply.body)["datasets"])
     except ValueError:
@@ -147,6 +157,10 @@ def read_raw_page(call: Call, reply: Reply) -> RawPage:
 
 
 def read_observation(call: Call, reply: Reply) -> Observation:
+    """Read the answer to ``GET /v1/datasets/{id}``.
+
+    :raises CohereUnexpectedAnswerError: if it is not the dataset that was asked for.
+    """
     dataset = read_object(call, reply).get("dataset")
     if not isinstance(dataset, dict) or not isinstance(dataset.get("id"), str):
         raise unexpected(call, reply, "no dataset in it")

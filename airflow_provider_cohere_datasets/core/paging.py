@@ -24,6 +24,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereListingError, Coh
 from airflow_provider_cohere_datasets.core.filters import checked_count
 from airflow_provider_cohere_datasets.core.ledger import Ledger
 from airflow_provider_cohere_datasets.core.limits import DEFAULT_PAGE_SIZE
+from airflow_provider_cohere_datasets.core.page_size import PageSize
 from airflow_provider_cohere_datasets.core.retries import exchange
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Call, Outcome, Pause, Reply
     from airflow_provider_cohere_datasets.core.filters import ListFilters
-    from airflow_provider_cohere_datasets.core.ledger import Sighting
+    from airflow_provider_cohere_datasets.core.ledger import RowId, Sighting
 
 MAX_PAGE_SIZE = 10_000
 #: A server that invents new rows for ever must not hold us for ever: 20,000 pages of 100 are 2 million datasets.
@@ -66,8 +67,8 @@ class Page(Protocol):
     """What the pager needs to know of a decoded page; the rest is the business of whoever decoded it."""
 
     @property
-    def ids(self) -> Sequence[str | None]:
-        """The ids of the rows, in the server's order; ``None`` for a row without one."""
+    def ids(self) -> Sequence[RowId]:
+        """The ids of the rows, in the server's order."""
 
     @property
     def created(self) -> Sequence[int | None]:
@@ -125,7 +126,7 @@ def list_pages(
     :param read: decodes one answer.
     :param filters: the selection; sent with every page and checked on every row.
     :param policy: tries and deadlines of each request.
-    :param page_size: rows to ask for at a time; halved if the server finds the page too large.
+    :param page_size: rows to ask for at a time; fewer for a while where the server finds a page too large.
     :param limit: rows to hand on at the most; ``None`` for all.
     :param require_complete: whether a list that cannot be proved complete is an error. If not, the report says so.
     :raises CohereListingError: if the list cannot be proved complete, the server ignores ``offset``, or the list
@@ -159,7 +160,7 @@ class _Reading(Generic[P]):
         self.read = read
         self.filters = filters
         self.policy = policy
-        self.size = size
+        self.size = PageSize(size)
         self.limit = limit
         self.report = ListReport()
         self.ledger = Ledger()
@@ -168,7 +169,7 @@ class _Reading(Generic[P]):
         self.longest = 0  # how long the list was at the least
         self.widest = 0  # rows of the widest page at the present size: what the server can return
         self.stretch = 1  # how much wider than usual windows overlap, because rows vanish quickly
-        self.loose: set[str | None] = set()  # ids of pages that shared nothing with what was read
+        self.loose: set[RowId] = set()  # ids of pages that shared nothing with what was read
         self.short = False  # whether the last page that joined was shorter than the widest
         self.ragged = False  # whether a page was short although rows followed
         self.steady = True  # whether rows keep their order
@@ -205,13 +206,14 @@ class _Reading(Generic[P]):
             if self.requests >= MAX_REQUESTS:
                 raise CohereListingError(f"The list of datasets did not end after {MAX_REQUESTS} pages.")
             self.requests += 1
-            call = self._call(offset, size or self.size, overlap)
+            if size is None and self.size.grow():
+                self.widest = self.full = 0
+            call = self._call(offset, size or self.size.rows, overlap)
             try:
                 page = yield from exchange(call, self.read, self.policy)
             except CoherePageTooLargeError:
-                if self.size == 1:
+                if not self.size.shrink():
                     raise
-                self.size //= 2
                 self.widest = self.full = 0
                 continue
             self.report.pages += 1
@@ -219,6 +221,7 @@ class _Reading(Generic[P]):
             if page.ids:
                 self.longest = max(self.longest, offset + len(page.ids))
             if size is None:
+                self.size.fits()
                 # A page can be wider than one before it only if that one was short although rows followed.
                 self.ragged = self.ragged or 0 < self.widest < len(page.ids)
                 self.full = self.full + 1 if 0 < self.widest == len(page.ids) else 0
@@ -256,13 +259,15 @@ class _Reading(Generic[P]):
         seen = seen or self.ledger.look(page.ids)
         self.steady = self.steady and seen.in_order
         self.ledger.add(page.ids, seen)
-        if None in page.ids:
-            self.report.note("Rows without an id were left out.")
         if not seen.fresh:
             return False
+        positions = seen.fresh
+        if int in set(map(type, page.ids)):
+            self.report.note("Rows without an id were left out.")
+            positions = [position for position in positions if isinstance(page.ids[position], str)]
         created = page.created
-        self._watch_time([created[position] for position in seen.fresh])
-        fresh = page if len(seen.fresh) == len(page.ids) else page.take(seen.fresh)
+        self._watch_time([created[position] for position in positions])
+        fresh = page if len(positions) == len(page.ids) else page.take(positions)
         chosen = self.filters.select(fresh)
         if chosen is not None:
             fresh = fresh.take(chosen)
@@ -286,7 +291,7 @@ class _Reading(Generic[P]):
         edge = back = 0  # where the rows read so far end, and how far in front of that the next window begins
         empty_at: int | None = None  # the offset of the last answer, if that was empty
         pending: tuple[int, P] | None = None  # the last page, if that shared nothing with what was read
-        last: tuple[int, Sequence[str | None]] = (0, ())  # offset and ids of the last page that joined
+        last: tuple[int, Sequence[RowId]] = (0, ())  # offset and ids of the last page that joined
         offset_checked = False
         signs = 0  # signs of the end since something new came
         while True:
@@ -345,7 +350,7 @@ class _Reading(Generic[P]):
         After many pages smaller than asked for, look far ahead. If nothing is there, all that is left to read now lies
         in between; once more rows than that were read, the rest came in later.
         """
-        self.chase = self.chase + 1 if count < self.size else 0
+        self.chase = self.chase + 1 if count < self.size.rows else 0
         if self.finish is None and self.chase >= _CHASE:
             self.chase = 0
             if not (yield from self._fetch(edge + 2 * count)).ids:
@@ -413,7 +418,7 @@ class _Reading(Generic[P]):
         first_length = last_length = 0
         while True:
             passes += 1
-            ids: set[str | None] = set()
+            ids: set[RowId] = set()
             length = news = self.effort = 0
             while True:
                 page = yield from self._fetch(length, overlap=0)

@@ -26,6 +26,7 @@ import pyarrow.json as pj
 
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.filters import microseconds
+from airflow_provider_cohere_datasets.core.ledger import nameless
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
 from airflow_provider_cohere_datasets.lake.parts import PartUrls, shaped
@@ -96,11 +97,12 @@ class Decoder:
         """
         body = reply.body.removeprefix(codecs.BOM_UTF8)
         problems: dict[int, list[str]] = {}
+        unnamed: dict[int, int] = {}
         prepared, rows = self._prepared.pop(id(reply), (None, None))
         if prepared is not reply:
             rows = read_fast(body)
         if rows is None:
-            rows = self._read_slowly(call, reply, body, problems)
+            rows = self._read_slowly(call, reply, body, problems, unnamed)
         rows = shaped(rows, part_urls=self.part_urls, include_samples=self.include_samples)
         batch = pa.RecordBatch.from_struct_array(rows)
         if self.keep_raw:
@@ -113,9 +115,11 @@ class Decoder:
                 for position in range(len(rows)):
                     problems.setdefault(position, []).append("its page is nested too deeply for _raw")
             batch = batch.append_column(RAW_FIELD, pa.array(texts, RAW_FIELD.type))
-        return DecodedPage(batch, problems)
+        return DecodedPage(batch, problems, unnamed)
 
-    def _read_slowly(self, call: Call, reply: Reply, body: bytes, problems: dict[int, list[str]]) -> pa.StructArray:
+    def _read_slowly(
+        self, call: Call, reply: Reply, body: bytes, problems: dict[int, list[str]], unnamed: dict[int, int]
+    ) -> pa.StructArray:
         values = read_values(body)
         if values is None:
             # Raises if the answer is an error or no JSON; else it has no list, which is how the API may say "none".
@@ -128,7 +132,8 @@ class Decoder:
             if row.get("id") is None:
                 if self.on_bad_row == "fail":
                     raise CohereBadRowError(f"A row of the list has no readable id: {problems[position][0]}.")
-                self._nameless.add(hash(repr(values[position])))
+                unnamed[position] = nameless(values[position])
+        self._nameless.update(unnamed.values())
         return pa.array(rows, DATASET)
 
 

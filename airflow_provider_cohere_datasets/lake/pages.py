@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
+    from airflow_provider_cohere_datasets.core.ledger import RowId
+
 
 @dataclass(frozen=True, eq=False)
 class DecodedPage:
@@ -19,15 +21,20 @@ class DecodedPage:
 
     :param rows: one row for each dataset, in the server's order; the columns of the API, and ``_raw`` if wanted.
     :param problems: what could not be read, by the position of the row.
+    :param nameless: what stands for the ids of rows that have none, by the position of the row.
     """
 
     rows: pa.RecordBatch
     problems: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    nameless: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
-    def ids(self) -> list[str | None]:
-        """The ids; ``None`` for a row without one."""
-        return cast("list[str | None]", self.rows.column("id").to_pylist())
+    def ids(self) -> list[RowId]:
+        """The ids."""
+        ids = self.rows.column("id").to_pylist()
+        for position, row_id in self.nameless.items():
+            ids[position] = row_id
+        return cast("list[RowId]", ids)
 
     @cached_property
     def created(self) -> list[int | None]:
@@ -35,11 +42,15 @@ class DecodedPage:
         return cast("list[int | None]", self.rows.column("created_at").cast(pa.int64()).to_pylist())
 
     def texts(self, name: str) -> list[str | None]:
-        """Return the values of a text column."""
-        return cast("list[str | None]", self.rows.column(name).to_pylist())
+        """Return the values of a text column, ``None`` where one could not be read, whatever stands there instead."""
+        values = cast("list[str | None]", self.rows.column(name).to_pylist())
+        for position, problems in self.problems.items():
+            if any(problem.startswith(f"Dataset.{name}:") for problem in problems):
+                values[position] = None
+        return values
 
     def take(self, positions: Sequence[int]) -> Self:
-        """Return a page of only these rows."""
+        """Return a page of only these rows, all of which have an id."""
         problems = {new: self.problems[old] for new, old in enumerate(positions) if old in self.problems}
         first = positions[0] if positions else 0
         if list(positions) == list(range(first, first + len(positions))):

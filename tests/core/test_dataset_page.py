@@ -10,6 +10,7 @@ from airflow_provider_cohere_datasets.core.calls import Reply, list_datasets
 from airflow_provider_cohere_datasets.core.dataset_page import DatasetPage, read_page
 from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerError
 from airflow_provider_cohere_datasets.core.filters import ListFilters
+from airflow_provider_cohere_datasets.core.ledger import nameless
 from tests.adversary import make_dataset
 
 CALL = list_datasets(ListFilters(), limit=100, offset=0)
@@ -38,7 +39,7 @@ def test_no_rows_in_any_spelling(value: object) -> None:
 @pytest.mark.parametrize("row", [None, 1, "a", [], {}, {"name": "x"}, {"id": ""}, {"id": 5}, {"id": None}])
 def test_row_that_is_no_dataset_keeps_its_place(row: object) -> None:
     page = page_of({"datasets": [make_dataset(0), row, make_dataset(1)]})
-    assert list(page.ids) == [make_dataset(0)["id"], None, make_dataset(1)["id"]]
+    assert list(page.ids) == [make_dataset(0)["id"], nameless(row), make_dataset(1)["id"]]
     assert page.created[1] is None
     assert list(page.texts("validation_status")) == ["validated", None, "validated"]
     assert len(page.datasets) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_cohere_datasets.core.ledger import Ledger, Sighting
+from airflow_provider_cohere_datasets.core.ledger import Ledger, Sighting, nameless
 
 
 def enter(ledger: Ledger, *ids: str | None) -> Sighting:
@@ -41,12 +41,14 @@ def test_id_is_fresh_once_on_a_page() -> None:
     assert ledger_of("a").look(["a", "a", "b"]) == Sighting([2], 1, True)
 
 
-def test_rows_without_an_id_are_not_counted() -> None:
-    ledger = ledger_of("a", None, "b", None)
-    assert (len(ledger), ledger.ranked) == (2, 2)
-    assert ledger.look([None, "b", None, "c"]) == Sighting([3], 1, True)
-    assert ledger.is_last("b")
-    assert not ledger.is_last(None)
+def test_rows_without_an_id_are_known_by_what_they_hold() -> None:
+    this, that = nameless({"name": "this"}), nameless({"name": "that"})
+    ledger = ledger_of("a", this, "b", that)
+    assert (len(ledger), ledger.ranked) == (4, 4)
+    assert ledger.look([nameless({"name": "this"}), "b", that, "c", nameless({})]) == Sighting([3, 4], 3, True)
+    assert ledger.is_last(that)
+    assert not ledger.is_last(this)
+    assert not ledger.is_last(nameless({}))
 
 
 def test_pages_that_overlap_continue_the_order() -> None:

@@ -15,6 +15,7 @@ from tests.adversary import (
     Through,
     broken_json,
     error,
+    make_dataset,
     make_datasets,
     per_minute,
     per_month,
@@ -44,9 +45,25 @@ def test_page_grows_too_large_in_the_middle(lister: Lister) -> None:
     once(lister.read(rows, Listing(cap=10, max_bytes=12_000)), ids_of(rows))
     limits = [limit for limit, _ in lister.asked]
     assert limits[0] == 100
-    assert limits[-1] < 10
-    assert sorted(limits, reverse=True) == limits
+    assert limits[-1] < 25
     assert not lister.pauses
+
+
+@pytest.mark.parametrize("fat", [[700], [700, 701], [0, 350, 1999]])
+def test_a_few_large_rows_do_not_make_the_rest_of_the_list_slow(lister: Lister, fat: list[int]) -> None:
+    rows = [make_dataset(n, samples=["x" * 180_000] if n in fat else ["x"]) for n in range(2000)]
+    reading = lister.read(rows, Listing(max_bytes=200_000))
+    once(reading, ids_of(rows))
+    assert reading.report.complete
+    # Without large rows it takes 25.
+    assert lister.requests < 25 + 60 * len(fat)
+
+
+def test_a_size_that_is_always_too_large_is_tried_ever_more_seldom(lister: Lister) -> None:
+    rows = make_datasets(3000)
+    once(lister.read(rows, Listing(reject_limit_above=60, reject_with="413")), ids_of(rows))
+    refused = [limit for limit, _ in lister.asked if limit > 60]
+    assert 1 < len(refused) <= 5
 
 
 @pytest.mark.parametrize("limit", [None, 95])

@@ -305,10 +305,19 @@ def test_rows_without_an_id_are_left_out_and_noted(lister: Lister) -> None:
     assert reading.report.notes == ["Rows without an id were left out."]
 
 
-def test_pages_of_nothing_but_rows_without_an_id_are_an_error(lister: Lister) -> None:
-    """Three such pages in a row hide whether rows vanished in front of them."""
-    nameless = [{"name": f"dataset {n}", "created_at": row["created_at"]} for n, row in enumerate(ROWS[100:130])]
-    with pytest.raises(CohereListingError):
-        lister.read([*ROWS[:50], *nameless, *ROWS[150:200]], Listing(cap=10, order="oldest"))
-    once(lister.reading, ids_of(ROWS[:50]))
-    assert lister.requests < 200
+@pytest.mark.parametrize("cap", [1, 2, 10, 100])
+@pytest.mark.parametrize("first", [0, 50, 100])
+def test_pages_of_nothing_but_rows_without_an_id(lister: Lister, cap: int, first: int) -> None:
+    """What they hold tells them apart, so they join one page to another as any row does."""
+    behind = first + 30
+    nameless = [{"name": row["name"], "created_at": row["created_at"]} for row in ROWS[first:behind]]
+    reading = lister.read([*ROWS[:first], *nameless, *ROWS[behind:130]], Listing(cap=cap, order="oldest"))
+    once(reading, ids_of([*ROWS[:first], *ROWS[behind:130]]))
+    assert reading.report.complete
+    assert reading.report.notes == ["Rows without an id were left out."]
+
+
+def test_pages_of_nothing_but_equal_rows_without_an_id(lister: Lister) -> None:
+    equal = {"created_at": ROWS[50]["created_at"]}
+    reading = lister.read([*ROWS[:50], *[equal] * 40, *ROWS[51:100]], Listing(cap=10, order="oldest"))
+    once(reading, ids_of([*ROWS[:50], *ROWS[51:100]]))

@@ -199,6 +199,30 @@ def test_bad_rows_are_kept_counted_and_named(
     assert not any("\x1b" in message for message in messages)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "filters"),
+    [
+        ({"dataset_type": 7}, {"dataset_type": "embed-input"}),
+        ({"validation_status": 5}, {"validation_status": "failed"}),
+    ],
+)
+def test_a_filter_does_not_hide_bad_rows(
+    server: AdversarialServer, export: Run, tmp_path: Path, wrong: dict[str, Any], filters: dict[str, str]
+) -> None:
+    """Nobody can tell whether they match, so they are kept and counted, or fail the export."""
+    name = next(iter(wrong))
+    wanted = make_dataset(0, type="embed-input", status="failed")
+    others = make_dataset(1, type="embed-result", status="queued")
+    server.reset(
+        [wanted, {**make_dataset(2), **wrong}, others], Listing(ignore_filters={"datasetType", "validationStatus"})
+    )
+    result = export(**filters)
+    assert (result["rows"], result["bad_rows"]) == (2, 1)
+    assert sorted(ids_in(tmp_path / "datasets.parquet")) == sorted([wanted["id"], make_dataset(2)["id"]])
+    with pytest.raises(CohereBadRowError, match=f"Dataset.{name}: "):
+        export(**filters, on_bad_row="fail")
+
+
 def test_a_flood_of_bad_rows_is_only_counted(
     server: AdversarialServer, export: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
