@@ -70,7 +70,7 @@ def checked_ids(value: Any) -> tuple[str, ...] | None:
         return None
     if not is_listed(value):
         raise CohereInputError(f"dataset_ids must be a list of ids, not {value!r:.60}.")
-    ids = tuple(dict.fromkeys(checked_id(dataset_id, "dataset_ids") for dataset_id in value))
+    ids = tuple(dict.fromkeys(checked_id(each, f"dataset_ids[{place}]") for place, each in enumerate(value)))
     if len(ids) > MAX_SELECTED:
         raise CohereInputError(f"dataset_ids has {len(ids)} ids, more than the {MAX_SELECTED} that can be given.")
     return ids
@@ -88,7 +88,7 @@ def waited_for(dataset_id: object, dataset_ids: object) -> list[str]:
     # What mapped tasks returned is a sequence of Airflow's own, which fetches its items one by one.
     if not isinstance(dataset_ids, Sequence) or isinstance(dataset_ids, str | bytes) or not dataset_ids:
         raise CohereInputError("dataset_ids must be a list of ids with at least one in it.")
-    return list(dict.fromkeys(checked_id(each, "dataset_ids") for each in dataset_ids))
+    return list(dict.fromkeys(checked_id(each, f"dataset_ids[{place}]") for place, each in enumerate(dataset_ids)))
 
 
 def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
@@ -100,6 +100,8 @@ def checked_id(dataset_id: object, argument: str = "dataset_id") -> str:
     """
     if isinstance(dataset_id, Mapping) and "id" in dataset_id:
         dataset_id = dataset_id["id"]
+    if dataset_id is None:
+        raise CohereInputError(f"{argument} is None: what should give the id, as another task, gave nothing.")
     if not isinstance(dataset_id, str):
         raise CohereInputError(f"{argument} must be a text, not {type(dataset_id).__name__}.")
     if not dataset_id.strip():

@@ -14,7 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereTaskStoppedError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, seconds_in
-from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, checked_id, checked_ids, is_unset
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, checked_id, checked_ids, is_listed, is_unset
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
@@ -48,15 +48,17 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
     with how many are left, so that its next try goes on with those. An error that would meet all of them, as a refused
     key, ends it at once; so do five failures in a row that the server may recover from.
 
-    Numbers and ``dry_run`` may be texts, because templates render to text. What selects datasets must not be an empty
-    text: a template that gave no value would make the selection wider.
+    Numbers and ``dry_run`` may be texts, because templates render to text. An argument that selects datasets must not
+    become ``None`` or an empty text when the task runs: a template or a task that gave no value would make the
+    selection wider.
 
     :param dataset_id: the dataset.
-    :param dataset_ids: several datasets, at most 1,000.
+    :param dataset_ids: several datasets, at most 1,000. ``None`` among them, as from a task that made no dataset, is
+        left out with a warning, unless ``ignore_missing`` is false.
     :param older_than: only datasets whose creation lies longer back than this, as a ``timedelta`` or in seconds,
         measured when the task runs; Cohere deletes a dataset 30 days after its creation. A dataset without a creation
         time is never deleted by it. 0 alone would delete everything, and is refused.
-    :param dataset_type: only datasets of this type.
+    :param dataset_type: only datasets of this type; never one of which the list shows no type.
     :param validation_status: only datasets with this status.
     :param max_deletions: datasets at the most, where several are given or found. If there are more, none is deleted.
     :param dry_run: whether only to log and return what would be deleted. ``dataset_id`` and ``dataset_ids`` are asked
@@ -99,6 +101,8 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         self.dry_run = dry_run  # type: ignore[assignment,method-assign]
         self.ignore_missing = ignore_missing
         self._told_to_stop = False
+        # What a template or another task gives may turn out to be nothing.
+        self._selected_by = [name for name in _SELECTION if getattr(self, name) is not None]
         with airflow_errors():
             self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
@@ -109,15 +113,16 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
             return default if name in unknown else getattr(self, name)
 
         for name in _SELECTION:
-            value = known(name)
-            if isinstance(value, str) and not value.strip():
+            value = known(name, default="not known yet")
+            if (value is None and name in self._selected_by) or (isinstance(value, str) and not value.strip()):
                 raise CohereInputError(
-                    f"{name} is empty: a template gave no value, and without one more might be deleted than you want."
+                    f"{name} is empty: a template or another task gave no value, and without one more might be deleted "
+                    "than you want."
                 )
         dataset_id, limit = known("dataset_id"), known("max_deletions")
         order = _Order(
             None if dataset_id is None else checked_id(dataset_id),
-            checked_ids(known("dataset_ids")),
+            checked_ids(self._without_nothing(known("dataset_ids"))),
             seconds_in("older_than", known("older_than"), zero=True),
             ListFilters.of(dataset_type=known("dataset_type"), validation_status=known("validation_status")),
             DEFAULT_MAX_DELETIONS if is_unset(limit) else checked_count("max_deletions", limit),
@@ -125,6 +130,16 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         )
         order.check(perhaps_more=any(name in unknown for name in _SELECTION))
         return order
+
+    def _without_nothing(self, ids: Any) -> Any:
+        """Leave out what has no id: its task made no dataset, and that is not to keep the others."""
+        if not (self.ignore_missing and is_listed(ids)):
+            return ids
+        ids = list(ids)
+        there = [each for each in ids if each is not None]
+        if nothing := len(ids) - len(there):
+            self.log.warning("%d of %d dataset_ids are None, so there is nothing to delete.", nothing, len(ids))
+        return there
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the datasets, and return which."""
@@ -162,14 +177,19 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
             limit=limit,
             require_complete=False,
         )
-        # The list keeps rows whose time cannot be read, so as not to lose them; here that would be the loss.
-        rows = [row for row in listed if before is None or (row.created_at is not None and row.created_at < before)]
+        # The list keeps rows whose time or type cannot be read, so as not to lose them; here that would be the loss.
+        rows = [
+            row
+            for row in listed
+            if (before is None or (row.created_at is not None and row.created_at < before))
+            and order.filters.dataset_type in {None, row.dataset_type}
+        ]
         if len(listed) == limit:
             self._refuse(f"More than {limit - 1} datasets match", order)
         if len(rows) > order.max_deletions:
             self._refuse(f"{len(rows)} datasets match", order)
-        if len(rows) < len(listed):
-            self.log.warning("%d datasets stay, because their creation time is not known.", len(listed) - len(rows))
+        if unclear := len(listed) - len(rows):
+            self.log.warning("%d datasets stay, because their creation time or type is not known.", unclear)
         latest = datetime.max.replace(tzinfo=UTC)
         return [row.id for row in sorted(rows, key=lambda row: row.created_at or latest)]
 
@@ -180,13 +200,27 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
     def _delete(self, ids: Sequence[str], order: _Order) -> tuple[list[str], int]:
         """Delete datasets; return the ids of those that there were, and how many were gone already."""
         deleted: list[str] = []
+        try:
+            missing, failed = self._delete_each(ids, order, deleted)
+        except BaseException:  # A timeout or a stop too, wherever it comes.
+            if deleted:
+                self.log.warning("Stopped after %d of %d datasets: %s", len(deleted), len(ids), deleted)
+            raise
+        if failed:
+            self.log.warning("%d of %d datasets were deleted: %s", len(deleted), len(ids), deleted)
+            raise _summary(failed, len(ids), left=len(ids) - len(deleted) - missing)
+        return deleted, missing
+
+    def _delete_each(
+        self, ids: Sequence[str], order: _Order, deleted: list[str]
+    ) -> tuple[int, dict[str, CohereDatasetsError]]:
+        """Delete datasets and note which; return how many were gone already, and the errors of the others."""
         failed: dict[str, CohereDatasetsError] = {}
         missing = in_a_row = 0
         self.hook.get_conn()  # A connection that is not usable is the fault of no dataset.
         shown = monotonic()
         for dataset_id in ids:
             if self._told_to_stop:
-                self.log.warning("Stopped after %d of %d datasets: %s", len(deleted), len(ids), deleted)
                 raise CohereTaskStoppedError(f"The task was told to stop; {len(deleted)} of {len(ids)} were deleted.")
             try:
                 if self._existed(dataset_id, order):
@@ -198,7 +232,6 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
                     raise
                 self.log.warning("Dataset %r is not deleted: %s", dataset_id, error)
                 if error.permanent and not isinstance(error, _ITS_OWN):
-                    self.log.warning("Stopped after %d of %d datasets: %s", len(deleted), len(ids), deleted)
                     raise
                 failed[dataset_id] = error
                 in_a_row = 0 if error.permanent else in_a_row + 1
@@ -209,10 +242,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
             if monotonic() - shown >= _PROGRESS_SECONDS:
                 shown = monotonic()
                 self.log.info("%d of %d datasets done.", len(deleted) + missing + len(failed), len(ids))
-        if failed:
-            self.log.warning("%d of %d datasets were deleted: %s", len(deleted), len(ids), deleted)
-            raise _summary(failed, len(ids), left=len(ids) - len(deleted) - missing)
-        return deleted, missing
+        return missing, failed
 
     def _existed(self, dataset_id: str, order: _Order) -> bool:
         """Delete a dataset, or only look at it; return whether there was one."""

@@ -370,7 +370,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"dataset_ids": "", "dataset_type": "x"}, "^dataset_ids is empty"),
     ({"older_than": "", "validation_status": "failed"}, "^older_than is empty"),
     ({"older_than": 5, "validation_status": ""}, "^validation_status is empty"),
-    ({"dataset_id": None, "dataset_ids": None, "older_than": None}, "not none of them"),
     ({"dataset_id": "a", "dataset_ids": ["b"]}, "not dataset_id and dataset_ids"),
     ({"dataset_id": "a", "older_than": 5}, "not dataset_id and a filter"),
     ({"dataset_ids": [], "validation_status": "failed"}, "not dataset_ids and a filter"),
@@ -390,9 +389,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"validation_status": "None"}, 'validation_status is the text "None"'),
     ({"validation_status": "broken"}, "validation_status 'broken' is not one of"),
     ({"dataset_ids": "a"}, "dataset_ids must be a list"),
-    ({"dataset_ids": ["a", "usage"]}, "dataset_ids 'usage' cannot be"),
-    ({"dataset_ids": ["a", ""]}, "dataset_ids is empty"),
-    ({"dataset_ids": ["a", None]}, "dataset_ids must be a text"),
+    ({"dataset_ids": ["a", "usage"]}, r"dataset_ids\[1\] 'usage' cannot be"),
+    ({"dataset_ids": ["a", ""]}, r"dataset_ids\[1\] is empty"),
+    ({"dataset_ids": ["a", 7]}, r"dataset_ids\[1\] must be a text"),
     ({"dataset_ids": [f"x-{n}" for n in range(1001)], "max_deletions": 5000}, "dataset_ids has 1001 ids"),
     ({"dataset_type": "x", "max_deletions": 0}, "max_deletions must be"),
     ({"dataset_type": "x", "max_deletions": "all"}, "max_deletions must be"),
@@ -414,7 +413,7 @@ def test_bad_arguments_are_one_sentence_when_the_dag_is_read(
     assert str(caught.value).count(". ") == 0
 
 
-@pytest.mark.parametrize(("arguments", "says"), [case for case in BAD if case[0]])
+@pytest.mark.parametrize(("arguments", "says"), BAD[1:])
 def test_and_when_they_come_out_of_templates(server: AdversarialServer, arguments: dict[str, Any], says: str) -> None:
     with DAG("native", schedule=None, render_template_as_native_obj=True):
         templates = {name: f"{{{{ {name} }}}}" for name in arguments}
@@ -442,6 +441,35 @@ def test_templates_are_used(server: AdversarialServer, ids: list[str]) -> None:
     with pytest.raises(CohereInputError, match="4 datasets match"):
         operator.execute({})
     assert server.count("DELETE") == 0
+
+
+@pytest.mark.parametrize("name", ["dataset_id", "dataset_ids", "older_than", "dataset_type", "validation_status"])
+@pytest.mark.parametrize("nothing", [None, "", " "])
+def test_what_selects_must_not_become_nothing(
+    server: AdversarialServer, ids: list[str], name: str, nothing: Any
+) -> None:
+    """A task that returned nothing, or a native template, must not make the selection wider."""
+    beside = {} if name.startswith("dataset_id") else {"validation_status": "validated", "dataset_type": "embed-input"}
+    operator = CohereDeleteDatasetOperator(task_id="delete", **{**beside, name: "{{ params.given }}"})
+    setattr(operator, name, nothing)
+    with pytest.raises(CohereInputError, match=rf"^{name} is empty: "):
+        operator.execute({})
+    assert server.requests == []
+
+
+def test_an_upload_that_failed_does_not_keep_the_others(server: AdversarialServer, ids: list[str]) -> None:
+    """So it is with a teardown of several uploads."""
+    assert delete(dataset_ids=[None, ids[0], None, {"id": ids[1]}]) == done(ids[0], ids[1])
+    assert delete(dataset_ids=[None]) == done()
+    with pytest.raises(CohereInputError, match=r"^dataset_ids\[1\] is None: "):
+        delete(dataset_ids=[ids[2], None], ignore_missing=False)
+    assert server.model.ids() == set(ids[2:])
+
+
+@pytest.mark.parametrize("shown", [None, 7, {"kind": "embed-input"}])
+def test_a_dataset_whose_type_is_not_shown_is_not_of_that_type(server: AdversarialServer, shown: Any) -> None:
+    server.reset([make_dataset(0), make_dataset(1, type=shown)], Listing(ignore_filters={"datasetType"}))
+    assert delete(dataset_type="embed-input") == done(make_dataset(0)["id"])
 
 
 class Nothing(list[str]):
