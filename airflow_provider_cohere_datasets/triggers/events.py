@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from contextlib import aclosing
 from datetime import timedelta
@@ -33,6 +34,9 @@ _SETTLING = 3
 #: Seconds until an event that was yielded is in Airflow's database: the triggerer hands it on once a second, and what
 #: goes into the store goes the same way. What were noted sooner would be lost with the triggerer.
 _HANDED_ON = 10.0
+#: Seconds until the scheduler has made a run of an event. Airflow up to 3.3.2 gives that run the events up to the first
+#: one; those that come between it and the run stay until there is another event, so the last one comes later.
+_TAKEN_UP = 10.0
 #: Seconds until a store that failed is asked again what fired before.
 _STORE_PAUSE = 10.0
 
@@ -40,11 +44,14 @@ _STORE_PAUSE = 10.0
 class CohereDatasetEventTrigger(BaseEventTrigger):
     """Fires for each dataset that becomes validated (or failed); for an ``AssetWatcher`` (Airflow 3).
 
-    Each dataset fires once. On Airflow 3.3 and later the ids that fired are kept in the asset's state store, some ten
-    seconds after their events, when Airflow has those in its database: over restarts of the triggerer none is lost, and
-    what fired in these last seconds fires twice. Below 3.3 there is no such store: what reaches its status while no
-    triggerer runs does not fire. Nor is there one for watchers of several assets whose arguments are all equal, which
-    Airflow makes one trigger of.
+    Each dataset fires once. Of several that one look shows, the last fires ten seconds after the others: Airflow up to
+    3.3.2 makes a run of the first event alone, and leaves those that come before that run until there is another event.
+
+    On Airflow 3.3 and later the ids that fired are kept in the asset's state store, some ten seconds after their
+    events, when Airflow has those in its database: over restarts of the triggerer none is lost, and what fired in these
+    last seconds fires twice. Below 3.3 there is no such store: what reaches its status while no triggerer runs does not
+    fire. Nor is there one for watchers of several assets whose arguments are all equal, which Airflow makes one trigger
+    of.
 
     What fired is kept for each connection and filter, so that several watchers of one asset do not disturb each other,
     and one whose filter changes begins anew.
@@ -126,6 +133,8 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         fired = fired or set()
         unsaved = False
         told: dict[str, float] = {}  # when those of them were told whose events may still be lost
+        waiting: dict[str, Observation] = {}  # what is to be told
+        last = -math.inf  # when the last event was
         looks = polled(
             hook,
             lambda policy: list_observations(self.dataset_type, policy),
@@ -146,14 +155,16 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                         settling = 0 if looked.complete else settling - 1
                         fired |= reached.keys()
                         unsaved = True
-                    for dataset_id in [each for each in reached if each not in fired]:
-                        yield TriggerEvent(_payload(reached[dataset_id]))
-                        fired.add(dataset_id)
-                        told[dataset_id] = time.monotonic()
+                    waiting |= {each: row for each, row in reached.items() if each not in fired}
                     # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
                     kept = fired & {row.id for row in looked.rows}
                     if looked.complete and kept != fired:
                         fired, unsaved = kept, True
+                while len(waiting) > 1 or (waiting and time.monotonic() - last >= _TAKEN_UP):
+                    dataset_id = next(iter(waiting))
+                    yield TriggerEvent(_payload(waiting.pop(dataset_id)))
+                    fired.add(dataset_id)
+                    last = told[dataset_id] = time.monotonic()
                 if unsaved and await self._save(fired - told.keys()):
                     unsaved = False
 

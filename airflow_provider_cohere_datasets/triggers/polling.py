@@ -57,7 +57,7 @@ async def polled(
     :param started_at: seconds since 1970 when the wait began with a look that was already made; if not given, the
         first look is made at once.
     :param pause: seconds that the server asked to wait after the look that was already made.
-    :param rest: seconds after each look at which ``None`` is yielded, if the next look comes later than that.
+    :param rest: seconds after which ``None`` is yielded, again and again until the next look.
     :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     """
     began = time.time() if started_at is None else started_at
@@ -81,7 +81,7 @@ async def polled(
             if slowest is not None and failures:
                 delay = max(delay, min(slowest, delay * 2.0 ** min(failures - 1, 30)))
             delay = max(delay, pause)
-            if rest is not None and delay > rest:
+            while rest is not None and delay > rest:
                 await asyncio.sleep(rest)
                 yield None
                 delay -= rest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 from contextlib import aclosing
@@ -289,6 +290,31 @@ def listed(*names: str, complete: bool = True) -> Listed:
     return Listed([Observation(name, "validated") for name in names], complete)
 
 
+@pytest.mark.parametrize("interval", [3, 60])
+def test_the_last_of_several_comes_when_the_first_has_its_run(
+    connect: Connect, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch, interval: float
+) -> None:
+    """Airflow leaves those that come close behind another until there is one more event."""
+    connect(host="http://127.0.0.1:9")
+    looks_of(monkeypatch, listed(), listed("a", "b", "c"), listed("a", "b", "c"), listed("a", "b", "c", "d"))
+    told: dict[str, float] = {}
+
+    async def run() -> None:
+        async with aclosing(watcher(poke_interval=interval).run()) as events:
+            async for event in events:
+                told[event.payload["dataset_id"]] = clock.elapsed
+                if len(told) == 4:
+                    return
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert list(told) == ["a", "b", "c", "d"]
+    assert told["a"] == told["b"] < told["d"]
+    before = max(at for name, at in told.items() if name != "d")
+    assert told["d"] - before >= 10
+    if interval == 60:
+        assert 10 <= told["c"] - told["a"] < 20
+
+
 def test_what_an_incomplete_list_left_out_at_first_is_no_news(
     connect: Connect, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,7 +344,7 @@ def test_what_fired_is_not_written_once_for_each(
     store = Counting()
     assert ids(asyncio.run(fired(watcher(store, include_existing=True), clock, 300))) == names
     assert store[KEY] == names
-    assert written == [2000, 3000]
+    assert written == [1999, 2000, 2999, 3000]
 
 
 def test_what_is_gone_is_forgotten_only_if_the_list_is_whole(
@@ -361,13 +387,25 @@ def test_rows_that_are_none(server: AdversarialServer, clock: VirtualClock) -> N
     ]
 
 
-def waits_between_looks(clock: VirtualClock) -> list[float]:
-    """Return the seconds, each made of a rest and what is left."""
-    slept = [seconds for seconds in clock.slept if seconds]
-    return [rest + left for rest, left in zip(slept[::2], slept[1::2], strict=False)]
+@pytest.fixture
+def looked(clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the trigger looked."""
+    times: list[float] = []
+    look = looking.list_observations
+
+    def noted(*arguments: Any) -> Any:
+        times.append(clock.now)
+        return look(*arguments)
+
+    monkeypatch.setattr(looking, "list_observations", noted)
+    return times
 
 
-def test_it_loops_for_ever_with_backoff(server: AdversarialServer, clock: VirtualClock) -> None:
+def waits_between(times: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+
+def test_it_loops_for_ever_with_backoff(server: AdversarialServer, clock: VirtualClock, looked: list[float]) -> None:
     stage(
         server,
         clock,
@@ -380,16 +418,16 @@ def test_it_loops_for_ever_with_backoff(server: AdversarialServer, clock: Virtua
     # The watermark is there, so that what became validated in the meantime fires.
     payloads = asyncio.run(fired(watcher(Store({KEY: []})), clock, 14_000))
     assert ids(payloads) == ["a", "b"]
-    waits = waits_between_looks(clock)
+    waits = waits_between(looked)
     # Up to a tenth is taken off at random.
     expected = [60, 120, 240, 480, 960, 1920, 3600, 3600] + [60] * (len(waits) - 8)
-    assert all(0.9 * wait <= slept <= wait for slept, wait in zip(waits, expected, strict=True))
+    assert all(0.9 * wait <= slept <= wait + 1 for slept, wait in zip(waits, expected, strict=True))
 
 
-def test_the_server_may_ask_for_more(server: AdversarialServer, clock: VirtualClock) -> None:
+def test_the_server_may_ask_for_more(server: AdversarialServer, clock: VirtualClock, looked: list[float]) -> None:
     stage(server, clock, {ALL: [(0, per_minute(retry_after="9999")), (500, {})], "a": [(0, "queued")]})
     asyncio.run(fired(watcher(), clock, 11_000))
-    assert waits_between_looks(clock)[0] == 9999
+    assert waits_between(looked)[0] == pytest.approx(9999)
 
 
 def test_it_leaves_nothing_behind(server: AdversarialServer, clients: list[httpx.AsyncClient]) -> None:
