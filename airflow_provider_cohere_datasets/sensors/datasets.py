@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -306,6 +307,11 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         last = self.poke(context)
         if isinstance(last, PokeReturnValue):
             return last.xcom_value
+        limit = self.execution_timeout
+        # Airflow limits a wait that starts in the triggerer by this as well, and no other deferred one.
+        if self.start_from_trigger and limit is not None and limit.total_seconds() < self.timeout:
+            what = f"Not validated within the execution_timeout of {limit.total_seconds():g} s."
+            raise AirflowTaskTimeout(f"{what} {self._watch.last_seen()}")
         raise self._timed_out()
 
     def execute_complete(self, context: Context, event: object = None) -> Any:
@@ -344,9 +350,9 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             return run()
         except AirflowSkipException:
             raise
-        except Exception as error:
+        except (Exception, AirflowTaskTimeout) as error:
             # What is nobody's end of a wait is skipped by never_fail alone; where we poke, Airflow does that itself.
-            ends = isinstance(error, CohereDatasetsError | AirflowSensorTimeout)
+            ends = isinstance(error, CohereDatasetsError | AirflowSensorTimeout | AirflowTaskTimeout)
             if (ends and (self.soft_fail or self.never_fail)) or (self.deferrable and self.never_fail):
                 raise _skipped(error) from error
             raise

@@ -398,6 +398,19 @@ class TestStartFromTrigger:
         assert (server.count(), clock.elapsed) == (2, 30)
         assert resume(event)["status"] == "validated"
 
+    @pytest.mark.parametrize(
+        ("limit", "soft_fail", "expected"),
+        [(40, False, AirflowTaskTimeout), (40, True, AirflowSkipException), (100, False, AirflowSensorTimeout)],
+    )
+    def test_an_execution_timeout_that_is_shorter_ends_it_as_on_a_worker(
+        self, server: AdversarialServer, clock: VirtualClock, limit: int, soft_fail: bool, expected: type[BaseException]
+    ) -> None:
+        """Airflow limits the trigger by it, where the wait starts there."""
+        stage(server, clock, {"a": [(0, "queued")]})
+        waiting = sensor(**self.options, execution_timeout=timedelta(seconds=limit), soft_fail=soft_fail)
+        with pytest.raises(expected, match=f"within (the execution_timeout of )?{limit} s. Last seen: a was queued"):
+            waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
     def test_one_task_starts_in_the_triggerer_and_a_mapped_one_does_not(self) -> None:
         from airflow.serialization.serialized_objects import BaseSerialization
 
