@@ -217,7 +217,7 @@ class CohereUsageError(CohereDatasetsError):
 
 
 class CohereTaskStoppedError(CohereDatasetsError):
-    """The task was told to stop while it exported, deleted, or waited for what it had uploaded."""
+    """The task was told to stop while it exported, deleted, uploaded, or waited for what it had uploaded."""
 
     permanent = False
 

@@ -50,10 +50,11 @@ _MARGIN = 60
 class CohereCreateDatasetOperator(CohereDatasetsOperator):
     """Upload a file as a new dataset (``POST /v1/datasets``), once, and wait for its validation on request.
 
-    The file is streamed. One task instance makes one dataset of the same data, whatever happens to its worker: on
-    Airflow 3.3 the task's state store holds the id, so a retry adopts the dataset instead of uploading again. Where a
-    try ended before the id was known, and always below 3.3, the next try looks in the list for a dataset of the same
-    name and type that was created since, and uploads only if there is none. Several tasks that upload under one name
+    The file is streamed. One task instance makes one dataset of the same data, also if its worker dies: on Airflow 3.3
+    the task's state store holds the id, so a retry adopts the dataset instead of uploading again. Where a try ended
+    before the id was known, and always below 3.3, the next try looks in the list for a dataset of the same name and
+    type that was created since, and uploads only if there is none within seven seconds; a warning says so, because a
+    server may work on the first upload for longer than that. Several tasks that upload under one name
     at the same time, below 3.3 in the same run, cannot be told apart that way: give them different names, or set
     ``unique_name``. Where mapped instances share a name, a doubt fails the task for good and says so.
 
@@ -89,7 +90,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
     :param skipped_as: whether a validation that Cohere skipped is a failure or a success.
     :param delete_on_failure: whether to delete the dataset if its validation failed or was skipped.
     :param delete_on_kill: whether to delete the dataset if the task is killed, marked or cleared while it waits; while
-        it is deferred that takes Airflow 3.3.
+        it is deferred that takes Airflow 3.3, and a triggerer that runs at that moment.
     :raises CohereInputError: for bad arguments or files, and where there is no room; before anything is sent.
     :raises CohereStorageError: if the storage of a file fails in a way that may pass, or there is no room to convert.
     :raises CohereUploadUnsettledError: if nobody can tell whether the dataset was created; the next try looks.
@@ -167,6 +168,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self._sending: str | None = None
         with airflow_errors():
             check_choice("skipped_as", skipped_as, "fail", "success")
+            for flag in ("delete_on_failure", "delete_on_kill"):
+                check_choice(flag, getattr(self, flag), True, False)
             self._poll_policy()
             try:
                 PollPolicy(interval=self.validation_timeout)
@@ -196,7 +199,10 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                 return result
         self._delete("the task was killed")
         self._dataset_id = None
-        unknown = f" Whether there is a dataset {self._sending!r} now is not known; a retry looks for it."
+        unknown = (
+            f" Whether there is a dataset {self._sending!r} now is not known; a retry looks for it, but a task that is "
+            "cleared uploads anew."
+        )
         message = f"The task was told to stop.{unknown if self._sending else ''}"
         raise for_airflow(CohereTaskStoppedError(message), self.conn_id)
 
@@ -238,6 +244,11 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                 if memory.others:
                     earlier_ids = ", ".join(memory.others)
                     self.log.info("Uploading anew; from before a clear, or of other data, there were: %s.", earlier_ids)
+                if earlier is not None and earlier.dataset_id is None:
+                    self.log.warning(
+                        "An earlier try began to send this, and no dataset of it is there: uploading again. Should it "
+                        "still turn up, there are two."
+                    )
             self._dataset_id = adopted or self._upload(creation, attempt)
             self._sending = None
         memory.created(creation.fingerprint, self._dataset_id)
@@ -284,7 +295,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         except CohereUploadAmbiguousError:
             raise
         except CohereUploadUnknownError as error:
-            unsettled = CohereUploadUnsettledError(f"{error.message} The next try looks for it before it sends again.")
+            unsettled = CohereUploadUnsettledError(f"{error.message} Another try looks for it before it sends again.")
             unsettled.__dict__.update({**error.__dict__, "message": unsettled.message})
             raise for_airflow(unsettled, self.conn_id) from error
         self.log.info("Created dataset %s from %s.", dataset_id, getattr(self.data, "shape", self.data))

@@ -219,7 +219,7 @@ def test_the_next_try_finds_it_if_this_one_could_not(
     server.script("POST", LIST, [fault])
     server.script("GET", LIST, [error(503)])
     task = Task(data, store=store)
-    with pytest.raises(CohereUploadUnsettledError, match=r"next try looks for it.*cohere_default") as caught:
+    with pytest.raises(CohereUploadUnsettledError, match=r"Another try looks for it.*cohere_default") as caught:
         task.run(request_policy=policy(fault))
     assert isinstance(caught.value, AirflowException)
     assert not isinstance(caught.value, AirflowFailException)
@@ -793,6 +793,38 @@ def test_a_wait_in_place(server: AdversarialServer, data: Path, waits: list[floa
     assert [9 <= seconds <= 10 for seconds in waits] == [True, True]
 
 
+class Rotates(Validates):
+    """Replaces the key, at the server and perhaps in the connection, while a request is on its way."""
+
+    def __init__(self, server: AdversarialServer, connect: Connect | None) -> None:
+        super().__init__(server, "queued")
+        object.__setattr__(self, "connect", connect)
+
+    def play(self, exchange: Any) -> None:
+        super().play(exchange)
+        self.server.model.key = "new-key"  # type: ignore[attr-defined]
+        if self.connect:  # type: ignore[attr-defined]
+            self.connect(host=self.server.url, password="new-key")  # type: ignore[attr-defined]
+
+
+def test_a_key_that_is_replaced_during_the_wait(
+    server: AdversarialServer, connect: Connect, data: Path, waits: list[float]
+) -> None:
+    server.script("GET", ONE, [Rotates(server, connect), Validates(server, "validated")])
+    assert Task(data, **WAIT, deferrable=False).run()["status"] == "validated"
+    assert len(made(server)) == 1
+    assert sum(waits) < 100
+
+
+def test_a_key_that_is_refused_for_good_ends_the_wait(
+    server: AdversarialServer, data: Path, waits: list[float]
+) -> None:
+    server.script("GET", ONE, [Rotates(server, None)])
+    with pytest.raises(CohereAuthenticationError):
+        Task(data, **WAIT, deferrable=False).run()
+    assert server.count("GET", ONE) == 2
+
+
 def test_a_retry_goes_on_waiting_for_the_same_dataset(
     server: AdversarialServer, data: Path, waits: list[float]
 ) -> None:
@@ -1105,6 +1137,8 @@ def test_assets_get_the_result(server: AdversarialServer, data: Path) -> None:
     ("arguments", "says"),
     [
         ({"skipped_as": "ignore"}, "skipped_as must be 'fail' or 'success', not 'ignore'"),
+        ({"delete_on_failure": "False"}, "delete_on_failure must be True or False, not 'False'"),
+        ({"delete_on_kill": 1}, "delete_on_kill must be True or False, not 1"),
         ({"poke_interval": -1}, "poll interval must be a number of seconds"),
         ({"poke_interval": "often"}, "poll interval must be a number of seconds"),
         ({"validation_timeout": "{{ days }}"}, "validation_timeout must be a number of seconds"),
