@@ -8,13 +8,12 @@ import io
 #: Trying again does not help against these.
 _PERMANENT = (
     FileNotFoundError,
-    PermissionError,
     NotADirectoryError,
     IsADirectoryError,
     FileExistsError,
     io.UnsupportedOperation,
 )
-_PERMANENT_ERRNO = (errno.ELOOP, errno.ENAMETOOLONG)
+_PERMANENT_ERRNO = (errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 #: Nor against these answers: wrong credentials, too few rights, no such bucket or container.
 _PERMANENT_STATUS = (401, 403, 404)
 #: How gcsfs tells the latter but one.
@@ -26,9 +25,14 @@ def _status(error: BaseException) -> object:
     return getattr(error, "status_code", None) or getattr(error, "code", None)
 
 
+def is_forbidden(error: BaseException) -> bool:
+    """Return whether we have too few rights for what was asked for."""
+    return isinstance(error, PermissionError) or _status(error) == 403 or str(error).startswith(_FORBIDDEN)
+
+
 def is_permanent(error: BaseException) -> bool:
     """Return whether trying again does not help."""
-    if isinstance(error, OSError) and (error.errno in _PERMANENT_ERRNO or str(error).startswith(_FORBIDDEN)):
+    if is_forbidden(error) or (isinstance(error, OSError) and error.errno in _PERMANENT_ERRNO):
         return True
     return isinstance(error, _PERMANENT) or _status(error) in _PERMANENT_STATUS
 

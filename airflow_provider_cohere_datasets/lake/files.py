@@ -43,7 +43,7 @@ class LocalFile:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path).resolve()
+        self._path = Path(os.path.realpath(path))
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if self._path.exists() and not self._path.is_file():
@@ -53,6 +53,7 @@ class LocalFile:
         self._has_name = False
         self._made = _make_folders(self._parent)
         try:
+            _check_rename(self._path)
             self._stream = os.fdopen(self._open(), "wb")
         except OSError:
             self._clean()
@@ -112,6 +113,18 @@ class LocalFile:
         _remove_folders(self._made)
 
 
+def _check_rename(path: Path) -> None:
+    """Find out now what would else be found out only when the file is whole.
+
+    :raises OSError: if a file cannot be renamed to this, or its folder cannot be made durable.
+    """
+    os.close(os.open(path.parent, os.O_RDONLY))
+    folder = path.parent.stat()
+    sticky = folder.st_mode & stat.S_ISVTX and path.exists()
+    if sticky and os.geteuid() not in {0, folder.st_uid, path.stat().st_uid}:
+        raise PermissionError(errno.EPERM, "the file is another user's, and its folder lets nobody else replace it")
+
+
 def _make_folders(path: Path) -> list[Path]:
     """Make a folder and those above it; return those that were not there."""
     missing: list[Path] = []
@@ -162,7 +175,10 @@ class Upload:
 
     def publish(self) -> None:
         """Complete the upload."""
-        self._stream.close()
+        try:
+            self._stream.close()
+        except FileNotFoundError as error:
+            raise OSError("the storage has lost what was uploaded so far") from error
 
     def abandon(self) -> None:
         """Abort the upload."""

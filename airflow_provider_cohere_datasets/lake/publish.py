@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowException, ObjectStorageP
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
-from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentence
+from airflow_provider_cohere_datasets.lake.failures import is_forbidden, is_permanent, sentence
 from airflow_provider_cohere_datasets.lake.files import Blob, LocalFile, MovedFile, Upload
 from airflow_provider_cohere_datasets.lake.paths import checked_path
 
@@ -73,12 +73,20 @@ class Place:
             file = _KINDS.get(self._protocol, MovedFile)(self._fs, self._key)
             try:
                 # Only now: a storage that cannot be reached or refuses us says so sooner when it is written to.
-                if self._fs.isdir(self._key):
+                if self._is_folder():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             except BaseException:
                 file.abandon()
                 raise
             return file
+
+    def _is_folder(self) -> bool:
+        try:
+            return bool(self._fs.isdir(self._key))
+        except Exception as error:
+            if is_forbidden(error):  # Who may only write need not be able to list.
+                return False
+            raise
 
     def open(self) -> IO[bytes]:
         """Open the file that stands there now for reading."""

@@ -100,6 +100,21 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     assert (target.read_bytes(), stat.S_IMODE(status.st_mode), status.st_gid) == (b"whole", 0o600, group)
 
 
+def test_a_file_of_another_user_in_a_sticky_folder_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder for temporary files: it could be written beside it, but not be renamed to it."""
+    target = tmp_path / "x.parquet"
+    target.write_bytes(b"old")
+    tmp_path.chmod(0o1777)
+    assert Place(target).create().abandon() is None  # type: ignore[func-returns-value]
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(CohereInputError, match="the file is another user's"):
+        Place(target).create()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
+    Place(tmp_path / "new.parquet").create().abandon()
+
+
 def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.parquet")
     with pytest.raises(CohereInputError, match="a device, a pipe or a socket, not a file"):

@@ -11,6 +11,7 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
+from s3fs import S3File, S3FileSystem
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
@@ -84,6 +85,35 @@ def test_an_object_larger_than_a_block_is_completed_only_at_the_end(s3: Any) -> 
     file.publish()
     assert s3.info(KEY)["size"] == 8 * len(block)
     assert uploads_left(s3) == []
+
+
+def test_who_may_write_need_not_be_able_to_list(
+    s3: Any, server: AdversarialServer, export: Callable[..., dict[str, Any] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    server.reset(make_datasets(30))
+    with monkeypatch.context() as patched:
+        for name in ("_lsdir", "_info", "_ls", "_isdir"):
+            patched.setattr(S3FileSystem, name, refused)
+        assert export(f"s3://lake_s3@{KEY}") is not None
+    with s3.open(KEY) as file:
+        assert pq.read_table(file).num_rows == 30
+
+
+def test_an_upload_that_the_storage_loses_may_be_tried_again(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(_: S3File) -> None:
+        raise FileNotFoundError("The specified upload does not exist.")
+
+    place = Place(f"s3://lake_s3@{KEY}")
+    file = place.create()
+    file.write(b"PAR1")
+    monkeypatch.setattr(S3File, "commit", lost)
+    with pytest.raises(CohereStorageError, match="lost what was uploaded"), place.failures():
+        file.publish()
+    file.abandon()
+    assert s3.find("lake") == []
 
 
 def test_an_export_to_s3_that_fails_leaves_the_old_object_and_no_upload(
