@@ -177,7 +177,9 @@ def read_object(call: Call, reply: Reply) -> dict[str, Any]:
         value = json.loads(reply.body.decode("utf-8-sig"))
         if is_doubtful(reply.body):
             value = storable(value)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise unexpected(call, reply, "JSON that is nested too deeply") from None
+    except ValueError:
         kind = printable(reply.headers.get("content-type", "").partition(";")[0]).strip()[:60] or "no content type"
         what = f"{len(reply.body)} bytes that are not JSON ({kind})" if reply.body else "an empty body"
         raise unexpected(call, reply, what) from None

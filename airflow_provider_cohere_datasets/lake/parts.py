@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_provider_cohere_datasets.core.urls import QUERY
+from airflow_provider_cohere_datasets.core.urls import QUERY, SIGNATURE
 from airflow_provider_cohere_datasets.lake.values import scalars
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
 
 
 def _without_queries(texts: pa.StringArray) -> pa.StringArray:
-    return pc.replace_substring_regex(texts, QUERY, r"\1")
+    return pc.replace_substring_regex(pc.replace_substring_regex(texts, QUERY, r"\1"), SIGNATURE, r"\1")
 
 
 def _without_label_samples(metrics: pa.StructArray) -> pa.StructArray:

@@ -38,6 +38,8 @@ def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list
     """
 
     def text(value: Any, key: str | None = None) -> str:
+        if key == "samples" and not include_samples and value is not None:
+            return "[]"
         if isinstance(value, _Pairs):
             members = [
                 f"{_quoted(name)}:{text(member, name)}"
@@ -46,8 +48,6 @@ def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list
             ]
             return f"{{{','.join(members)}}}"
         if isinstance(value, list):
-            if key == "samples" and not include_samples:
-                return "[]"
             return f"[{','.join(text(item, key) for item in value)}]"
         if isinstance(value, _Number):
             return str(value)

@@ -85,3 +85,10 @@ def test_samples_are_emptied_in_the_raw_text_too() -> None:
     assert raw["dataset_parts"][0]["samples"] == []
     labels = raw["metrics"]["finetune_dataset_metrics"]["classify_data_metrics"]["label_metrics"]
     assert labels == [{"samples": []}, {"samples": None}]
+
+
+@pytest.mark.parametrize("samples", ["SECRET", {"rows": ["SECRET"]}, [["SECRET"]], 5])
+def test_samples_that_are_no_list_are_emptied_too(samples: Any) -> None:
+    body = json.dumps({"datasets": [{"id": "a", "dataset_parts": [{"samples": samples}]}]})
+    raw = json.loads(raws(body, include_samples=False)[0])
+    assert raw["dataset_parts"] == [{"samples": []}]

@@ -40,7 +40,7 @@ from tests.transport.harness import Client
         (Answer(json="text"), "JSON that is not an object but a str"),
         (adversary.html(), r"\d+ bytes that are not JSON \(text/html\)"),
         (Answer(body=b"\xff", content_type=None), r"1 bytes that are not JSON \(no content type\)"),
-        (Answer(body=b"[" * 100_000), "not JSON"),
+        (Answer(body=b"[" * 100_000), "JSON that is nested too deeply"),
         (Answer(body=b"1" * 10_000), "not JSON"),
         (Answer(body='{"dataset":null}'.encode("utf-16")), "not JSON"),
         (Answer(status=204, content_type=None), "answered 204 with an empty body"),
