@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from airflow_provider_cohere_datasets.emulator.store import StoredDataset
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-_CONTENTS_ARE_OUT = ("unknown", "queued")
+_WITHOUT_CONTENTS = ("unknown", "queued")
 
 
 def dataset_answer(dataset: StoredDataset, sign: Callable[[str, str], str]) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def dataset_answer(dataset: StoredDataset, sign: Callable[[str, str], str]) -> d
         "dataset_type": dataset.dataset_type,
         "validation_status": dataset.status,
     }
-    if dataset.status not in _CONTENTS_ARE_OUT:
+    if dataset.status not in _WITHOUT_CONTENTS:
         answer |= dataset.contents
         if parts := dataset.contents.get("dataset_parts"):
             answer["dataset_parts"] = [_part(dataset.id, part, sign) for part in parts]
