@@ -45,8 +45,8 @@ class DatasetPage:
         return [time and microseconds(time) for time in times]
 
     def texts(self, name: str) -> Sequence[str | None]:
-        """Return the values of a text field."""
-        return [getattr(row, name, None) for row in self.rows]
+        """Return the values of a text field, an empty one where there is none: no filter selects that."""
+        return [getattr(row, name, None) or "" for row in self.rows]
 
     def take(self, positions: Sequence[int]) -> DatasetPage:
         """Return a page of only these rows."""

@@ -201,7 +201,8 @@ class ListFilters(NamedTuple):
     def select(self, page: Page) -> list[int] | None:
         """Return the positions of a page's rows that match, or ``None`` if all do.
 
-        A row of which a value is left out or cannot be read stays: dropping it would lose it for good.
+        A row whose time cannot be read stays, because dropping it would lose it for good; so does one of which the page
+        says that its type or status cannot be told.
         """
         keep = [True] * len(page.ids)
         for name, wanted in (("dataset_type", self.dataset_type), ("validation_status", self.validation_status)):

@@ -22,7 +22,8 @@ _ENOUGH_TO_JUDGE = 8
 def nameless(row: object) -> int:
     """Return what stands for the id of a row that has none: the same for the same content.
 
-    Such a row cannot be handed on, but it shows as well as any other where in the list a page stands.
+    Such a row cannot be handed on, and it may stand in several places or differ each time. But one that was met before
+    shows that a page continues what was read.
     """
     return hash(repr(row))
 
@@ -80,19 +81,24 @@ class Ledger:
         """Return whether a row is the last of the list as far as it was read."""
         return self._ranks.find([row_id])[0] == self.ranked - 1 >= 0
 
-    def add(self, ids: Sequence[RowId], sighting: Sighting) -> None:
+    def add(self, ids: Sequence[RowId], sighting: Sighting) -> list[int]:
         """Enter a page's fresh rows.
 
         They get a rank if they stand behind the last row read so far, or if no row with a rank is on the page. Rows
         between those that were read came in meanwhile; what place they have is not needed.
 
         :param sighting: what :meth:`look` said of the page just now.
+        :returns: the positions of those that have an id. The others have no rank, because their place shows nothing.
         """
+        named = [position for position in sighting.fresh if isinstance(ids[position], str)]
         at_the_edge = sighting.furthest in {-1, self.ranked - 1}
-        between = bisect_left(sighting.fresh, sighting.last) if at_the_edge else len(sighting.fresh)
-        fresh = [ids[position] for position in sighting.fresh]
-        self._ranks.enter(fresh, chain(repeat(UNRANKED, between), count(self.ranked)))
-        self.ranked += len(fresh) - between
+        between = bisect_left(named, sighting.last) if at_the_edge else len(named)
+        self._ranks.enter([ids[position] for position in named], chain(repeat(UNRANKED, between), count(self.ranked)))
+        self.ranked += len(named) - between
+        if len(named) < len(sighting.fresh):
+            others = [ids[position] for position in sighting.fresh if not isinstance(ids[position], str)]
+            self._ranks.enter(others, repeat(UNRANKED))
+        return named
 
 
 def _longest_rise(ranks: Sequence[int]) -> int:

@@ -112,9 +112,9 @@ class RawPage:
         return [None] * len(self.rows)
 
     def texts(self, name: str) -> Sequence[str | None]:
-        """Return the values of a text field."""
+        """Return the values of a text field, an empty one where there is none: no filter selects that."""
         values = [row.get(name) if isinstance(row, dict) else None for row in self.rows]
-        return [value if isinstance(value, str) else None for value in values]
+        return [value if isinstance(value, str) else "" for value in values]
 
     def take(self, positions: Sequence[int]) -> RawPage:
         """Return a page of only these rows."""

@@ -27,8 +27,9 @@ class PageSize:
 
     def shrink(self) -> bool:
         """Halve the size, and return whether that is possible."""
-        if self._grew:  # It was too early. Where all pages are too large, that is tried ever more seldom.
-            self._patience *= 2
+        if self._grew:
+            # Where it was too early because all pages of that size are too large, it is tried ever more seldom.
+            self._patience = _CALM if self._calm else 2 * self._patience
         return self._become(self.rows // 2, grew=False)
 
     def grow(self) -> bool:

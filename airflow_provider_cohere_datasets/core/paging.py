@@ -167,6 +167,7 @@ class _Reading(Generic[P]):
         self.requests = 0
         self.effort = 0  # rows received, an empty page counting as one
         self.longest = 0  # how long the list was at the least
+        self.narrow = False  # whether pages of one row were read
         self.widest = 0  # rows of the widest page at the present size: what the server can return
         self.stretch = 1  # how much wider than usual windows overlap, because rows vanish quickly
         self.loose: set[RowId] = set()  # ids of pages that shared nothing with what was read
@@ -191,8 +192,8 @@ class _Reading(Generic[P]):
             # In an order by anything else than time, as by status, rows may move from what we have not read to what we
             # have. So the list is read again; a short one twice, which also shows whether its order holds still.
             yield from self._reread(Ledger() if few else None)
-        if self.widest == 1 and len(self.ledger) > 1:
-            self.steady = False  # Pages of one row cannot show that the order holds still.
+        if self.narrow and len(self.ledger) > 1:
+            self.steady = False  # Pages of one row share none, so they cannot show that the order holds still.
         if not self.steady and not self.report.limited:
             yield from self._exhaust()
 
@@ -226,6 +227,7 @@ class _Reading(Generic[P]):
                 self.ragged = self.ragged or 0 < self.widest < len(page.ids)
                 self.full = self.full + 1 if 0 < self.widest == len(page.ids) else 0
                 self.widest = max(self.widest, len(page.ids))
+                self.narrow = self.narrow or (self.widest == 1 and offset > 0)
             spare = _PATIENCE * max(1, self.widest)
             if (
                 self.effort > spare + _MAX_EFFORT * self.ledger.ranked
@@ -252,19 +254,17 @@ class _Reading(Generic[P]):
         return calls.list_datasets(self.filters, limit=size, offset=offset, ahead=ahead)
 
     def _hand_on(self, page: P, seen: Sighting | None = None) -> Steps[P, bool]:
-        """Hand on the rows of a page that are new and match; return whether there were new ones.
+        """Hand on the rows of a page that are new and match; return whether there were new ones that have an id.
 
         :param seen: what the ledger says of the page, if it was asked already.
         """
         seen = seen or self.ledger.look(page.ids)
         self.steady = self.steady and seen.in_order
-        self.ledger.add(page.ids, seen)
-        if not seen.fresh:
-            return False
-        positions = seen.fresh
-        if int in set(map(type, page.ids)):
+        positions = self.ledger.add(page.ids, seen)
+        if len(positions) < len(seen.fresh):
             self.report.note("Rows without an id were left out.")
-            positions = [position for position in positions if isinstance(page.ids[position], str)]
+        if not positions:
+            return False
         created = page.created
         self._watch_time([created[position] for position in positions])
         fresh = page if len(positions) == len(page.ids) else page.take(positions)

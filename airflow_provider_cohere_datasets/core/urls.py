@@ -8,7 +8,9 @@ import re
 #: goes over a text once: each match takes all that could be part of it, also where there is no query.
 QUERY = r"(://[^\x09-\x0d ?\"'<>]*)(?:\?[^\x09-\x0d \"'<>]*)?"
 #: A signature by its name, where a URL is cut by a quote or a blank in it, or has no ``://``.
-SIGNATURE = r"(?i)\b((?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|Signature|sig)=)[^\x09-\x0d &\"'<>]*"
+SIGNATURE = (
+    r"(?i)((?:X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|[?&](?:Signature|sig))=)[^\x09-\x0d &\"'<>]*"
+)
 
 
 def without_queries(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ from typing import Annotated, Any, BinaryIO
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -23,12 +25,15 @@ from airflow_provider_cohere_datasets.emulator.signing import UrlSigner
 from airflow_provider_cohere_datasets.emulator.store import Store, StoredDataset
 from airflow_provider_cohere_datasets.emulator.validation import UploadedFile, validate
 
+#: Validation takes long, and every other answer needs one of the worker threads, of which there are 40.
+_UPLOADS_AT_ONCE = 8
+
 
 def create_app(settings: EmulatorSettings, store: Store) -> FastAPI:
     """
     Make the application: the Datasets API and the downloads.
 
-    The routes are plain functions: FastAPI runs them in worker threads, and no file ever blocks the loop.
+    The routes work in worker threads, so that no file ever blocks the loop.
 
     :param settings: the settings.
     :param store: the datasets.
@@ -46,6 +51,7 @@ def create_app(settings: EmulatorSettings, store: Store) -> FastAPI:
 
 def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> APIRouter:
     api = APIRouter(prefix="/v1", dependencies=[Depends(_key_check(settings.api_keys))])
+    uploads_at_once = asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     def describe(request: Request, dataset: StoredDataset) -> dict[str, Any]:
         def sign(dataset_id: str, file: str) -> str:
@@ -60,11 +66,15 @@ def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> 
         return JSONResponse({"valid": True, **owner})
 
     @api.post("/datasets")
-    def create(
+    async def create(
         query: Annotated[CreateQuery, Query()],
         data: UploadFile | None = None,
         eval_data: UploadFile | None = None,
     ) -> JSONResponse:
+        async with uploads_at_once:
+            return await run_in_threadpool(create_now, query, data, eval_data)
+
+    def create_now(query: CreateQuery, data: UploadFile | None, eval_data: UploadFile | None) -> JSONResponse:
         query.check()
         uploads = [_uploaded("data", data)]
         if eval_data is not None:
@@ -189,6 +199,9 @@ async def _http_error(request: Request, error: StarletteHTTPException) -> JSONRe
 
 
 async def _parameter_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    for problem in error.errors():
+        if problem["loc"][0] == "body":  # A part without a file name is a text, so FastAPI finds no file.
+            return error_answer(400, f"{problem['loc'][-1]} must be a file: its part has no file name")
     complaints = (f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
     return error_answer(422, "; ".join(complaints))
 

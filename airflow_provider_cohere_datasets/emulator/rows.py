@@ -161,11 +161,19 @@ def _text_rows(file: BinaryIO, separator: str) -> Iterator[Row]:
 
 def _text_entries(file: BinaryIO, separator: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
-    rest = ""
+    # An entry over many chunks is joined once; what may be the beginning of a separator is looked at again.
+    pieces: list[str] = []
+    tail, kept = "", len(separator) - 1
     while chunk := file.read(_CHUNK_BYTES):
-        *entries, rest = (rest + decoder.decode(chunk)).split(separator)
-        yield from entries
-    yield from (rest + decoder.decode(b"", True)).split(separator)
+        text = tail + decoder.decode(chunk)
+        if separator in text:
+            *entries, text = ("".join(pieces) + text).split(separator)
+            pieces.clear()
+            yield from entries
+        cut = max(0, len(text) - kept)
+        pieces.append(text[:cut])
+        tail = text[cut:]
+    yield from ("".join(pieces) + tail + decoder.decode(b"", True)).split(separator)
 
 
 def _is_unicode(text: str) -> bool:

@@ -200,6 +200,9 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 class _Unstorable:
     """Stands for a text that cannot be stored as UTF-8; no model takes it."""
 
+    def __repr__(self) -> str:
+        return "unstorable"  # The same for the same row, see nameless().
+
 
 def _storable(value: Any, depth: int = 20) -> Any:
     """Return a value with every text in it that has a lone surrogate made unreadable."""

@@ -42,7 +42,7 @@ class DecodedPage:
         return cast("list[int | None]", self.rows.column("created_at").cast(pa.int64()).to_pylist())
 
     def texts(self, name: str) -> list[str | None]:
-        """Return the values of a text column, ``None`` where one could not be read, whatever stands there instead."""
+        """Return the values of a text column; ``None`` where one is left out, or could not be read."""
         values = cast("list[str | None]", self.rows.column(name).to_pylist())
         for position, problems in self.problems.items():
             if any(problem.startswith(f"Dataset.{name}:") for problem in problems):

@@ -51,14 +51,15 @@ def checked_path(argument: str, value: Any) -> str:
         raise CohereInputError(f"{subject} leads to another folder by '.' or '..'; {hint}.")
     if any(segment.rpartition("=")[2] == "None" for segment in segments):
         raise CohereInputError(f'{subject} has the text "None" in it: a template gave no value.')
-    kind = rest.partition(":")[0]
+    kind = rest.partition(":")[0].lower()
     if not scheme and ":" in rest and kind in {"file", *_STORES}:
         raise CohereInputError(f"{subject} is no URL: it must begin with {kind}://.")
+    bucket = segments[0].rpartition("@")[2]
     # Between the second slash and the third there may only be an Airflow connection.
-    if scheme == "file" and (segments[0].rpartition("@")[2] or segments[1:2] == [""]):
+    if scheme == "file" and (bucket or segments[1:2] == [""]):
         raise CohereInputError(f"{subject} must have three slashes behind the colon, and then the path.")
-    if scheme in _STORES and (len(segments) == 1 or not segments[0]):
-        what = "a bucket or container, but it must name a file" if segments[0] else "no bucket or container"
+    if scheme in _STORES and (len(segments) == 1 or not bucket):
+        what = "a bucket or container, but it must name a file" if bucket else "no bucket or container"
         raise CohereInputError(f"{subject} names {what}.")
     if not segments[-1].strip():
         raise CohereInputError(f"{subject} names a folder, but it must name a file.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import (
@@ -355,16 +356,23 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             tell=self.log.info,
             warn=self.log.warning,
         )
-        ends = time.monotonic() + timeout
+        now = time.monotonic()
+        ends, renewed = now + timeout, -math.inf
         while True:
-            policy, left = self.hook.get_conn().account.policy, ends - time.monotonic()
-            over = self.hook.run(wait_for(watch, looker, policy, poll, timeout=left))
-            refused = isinstance(
-                error_from_details(over.error or {}), CohereAuthenticationError | CoherePermissionError
-            )
-            # The key may have been replaced since the wait began, as for the sensor.
-            if not (refused and self.hook.has_another_key()):
+            policy = self.hook.get_conn().account.policy
+            over = self.hook.run(wait_for(watch, looker, policy, poll, timeout=ends - now))
+            now, error = time.monotonic(), error_from_details(over.error or {})
+            refused = isinstance(error, CohereAuthenticationError | CoherePermissionError)
+            # The key may have been replaced since the wait began, as for the sensor; but not again just now.
+            if not refused or now - renewed < self.poke_interval or not self._has_another_key():
                 return over, watch, looker
+            renewed = now
+
+    def _has_another_key(self) -> bool:
+        try:
+            return self.hook.has_another_key()
+        except AirflowNotFoundException:  # What the server said of the key is what counts.
+            return False
 
     def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
         """Take the trigger's event: return the result or raise what ended the wait.

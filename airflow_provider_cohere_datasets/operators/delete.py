@@ -58,7 +58,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
     :param older_than: only datasets whose creation lies longer back than this, as a ``timedelta`` or in seconds,
         measured when the task runs; Cohere deletes a dataset 30 days after its creation. A dataset without a creation
         time is never deleted by it. 0 alone would delete everything, and is refused.
-    :param dataset_type: only datasets of this type; never one of which the list shows no type.
+    :param dataset_type: only datasets of this type.
     :param validation_status: only datasets with this status.
     :param max_deletions: datasets at the most, where several are given or found. If there are more, none is deleted.
     :param dry_run: whether only to log and return what would be deleted. ``dataset_id`` and ``dataset_ids`` are asked
@@ -102,7 +102,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         self.ignore_missing = ignore_missing
         self._told_to_stop = False
         # What a template or another task gives may turn out to be nothing.
-        self._selected_by = [name for name in _SELECTION if getattr(self, name) is not None]
+        self._selected_by = {name for name in _SELECTION if getattr(self, name) is not None}
         with airflow_errors():
             self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
@@ -143,6 +143,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the datasets, and return which."""
+        self._selected_by |= _given_to_instances(context, self.task_id)
         with airflow_errors():
             order = self._read()
         if order.filtered:
@@ -177,19 +178,14 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
             limit=limit,
             require_complete=False,
         )
-        # The list keeps rows whose time or type cannot be read, so as not to lose them; here that would be the loss.
-        rows = [
-            row
-            for row in listed
-            if (before is None or (row.created_at is not None and row.created_at < before))
-            and order.filters.dataset_type in {None, row.dataset_type}
-        ]
+        # The list keeps rows whose time cannot be read, so as not to lose them; here that would be the loss.
+        rows = [row for row in listed if before is None or (row.created_at is not None and row.created_at < before)]
         if len(listed) == limit:
             self._refuse(f"More than {limit - 1} datasets match", order)
         if len(rows) > order.max_deletions:
             self._refuse(f"{len(rows)} datasets match", order)
         if unclear := len(listed) - len(rows):
-            self.log.warning("%d datasets stay, because their creation time or type is not known.", unclear)
+            self.log.warning("%d datasets stay, because their creation time is not known.", unclear)
         latest = datetime.max.replace(tzinfo=UTC)
         return [row.id for row in sorted(rows, key=lambda row: row.created_at or latest)]
 
@@ -289,6 +285,15 @@ class _Order(NamedTuple):
             raise CohereInputError(
                 "older_than of 0 alone would delete every dataset: give a longer time, or another filter as well."
             )
+
+
+def _given_to_instances(context: Context, task_id: str) -> set[str]:
+    """Return the arguments that a mapped task has; to its instances, ``None`` looks like none."""
+    dag: Any = context.get("dag")
+    task = dag.get_task(task_id) if dag is not None else None
+    expanded = getattr(getattr(task, "expand_input", None), "value", None)
+    partial = {name for name, value in getattr(task, "partial_kwargs", {}).items() if value is not None}
+    return partial | set(expanded if isinstance(expanded, dict) else ())
 
 
 def _summary(failed: dict[str, CohereDatasetsError], count: int, left: int) -> CohereDatasetsError:

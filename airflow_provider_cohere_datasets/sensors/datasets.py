@@ -300,19 +300,24 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where no triggerer told the end of the wait in time, look once more."""
         if next_method == _FAIL and (next_kwargs or {}).get("error") == _TRIGGER_TIMEOUT:
-            return self._as_configured(lambda: self._last_look(context))
+            return self._as_configured(lambda: self._last_look(context, self._over_in_the_triggerer(context)))
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _last_look(self, context: Context) -> Any:
+    def _over_in_the_triggerer(self, context: Context) -> Callable[[], BaseException]:
+        """Return what ends a wait that Airflow ended: where it starts in the triggerer, execution_timeout may have."""
+        limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.timeout
+        mapped = getattr(context.get("ti"), "map_index", -1) >= 0
+        if limit >= self.timeout or mapped or getattr(self, "start_trigger_args", None) is None:
+            return self._timed_out
+        return lambda: AirflowTaskTimeout(
+            f"Not validated within the execution_timeout of {limit:g} s. {self._watch.last_seen()}"
+        )
+
+    def _last_look(self, context: Context, over: Callable[[], BaseException] | None = None) -> Any:
         last = self.poke(context)
         if isinstance(last, PokeReturnValue):
             return last.xcom_value
-        limit = self.execution_timeout
-        # Airflow limits a wait that starts in the triggerer by this as well, and no other deferred one.
-        if self.start_from_trigger and limit is not None and limit.total_seconds() < self.timeout:
-            what = f"Not validated within the execution_timeout of {limit.total_seconds():g} s."
-            raise AirflowTaskTimeout(f"{what} {self._watch.last_seen()}")
-        raise self._timed_out()
+        raise (over or self._timed_out)()
 
     def execute_complete(self, context: Context, event: object = None) -> Any:
         """Take the trigger's event: return the result or raise what ended the wait.

@@ -160,8 +160,8 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                     kept = fired & {row.id for row in looked.rows}
                     if looked.complete and kept != fired:
                         fired, unsaved = kept, True
-                while len(waiting) > 1 or (waiting and time.monotonic() - last >= _TAKEN_UP):
-                    dataset_id = next(iter(waiting))
+                alone = len(waiting) == 1 and now - last >= _TAKEN_UP
+                for dataset_id in list(waiting)[: None if alone else -1]:
                     yield TriggerEvent(_payload(waiting.pop(dataset_id)))
                     fired.add(dataset_id)
                     last = told[dataset_id] = time.monotonic()

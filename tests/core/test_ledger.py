@@ -44,11 +44,13 @@ def test_id_is_fresh_once_on_a_page() -> None:
 def test_rows_without_an_id_are_known_by_what_they_hold() -> None:
     this, that = nameless({"name": "this"}), nameless({"name": "that"})
     ledger = ledger_of("a", this, "b", that)
-    assert (len(ledger), ledger.ranked) == (4, 4)
-    assert ledger.look([nameless({"name": "this"}), "b", that, "c", nameless({})]) == Sighting([3, 4], 3, True)
-    assert ledger.is_last(that)
-    assert not ledger.is_last(this)
-    assert not ledger.is_last(nameless({}))
+    assert (len(ledger), ledger.ranked) == (4, 2)
+    seen = ledger.look([that, "b", nameless({"name": "this"}), nameless({}), "c"])
+    assert seen == Sighting([3, 4], 3, True), "they may stand anywhere"
+    assert ledger.add([that, "b", this, nameless({}), "c"], seen) == [4]
+    assert ledger.is_last("c")
+    assert not ledger.is_last(that)
+    assert not ledger.is_last(nameless({"name": "other"}))
 
 
 def test_pages_that_overlap_continue_the_order() -> None:

@@ -39,3 +39,7 @@ def test_what_grew_too_early_waits_twice_as_long() -> None:
     size.shrink()
     size.shrink()
     assert (fitting(size, 1000), size.rows) == (64, 50)
+    # What fitted for a while and then met large rows did not grow too early.
+    size.fits()
+    size.shrink()
+    assert (fitting(size, 1000), size.rows) == (8, 50)

@@ -55,8 +55,8 @@ def test_a_few_large_rows_do_not_make_the_rest_of_the_list_slow(lister: Lister, 
     reading = lister.read(rows, Listing(max_bytes=200_000))
     once(reading, ids_of(rows))
     assert reading.report.complete
-    # Without large rows it takes 25.
-    assert lister.requests < 25 + 60 * len(fat)
+    # Without large rows it takes 25, and with pages of one row to the end thousands.
+    assert lister.requests < 25 + 150 * len(fat)
 
 
 def test_a_size_that_is_always_too_large_is_tried_ever_more_seldom(lister: Lister) -> None:

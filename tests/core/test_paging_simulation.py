@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from airflow_provider_cohere_datasets.core.errors import CoherePageTooLargeError
 from airflow_provider_cohere_datasets.core.paging import ListReport
 from tests.core.paging_tools import drive
 
@@ -132,3 +134,31 @@ def test_nobody_is_lost_where_rows_only_vanish(order: str, deletes: int) -> None
         lost_by_offset += read_by_offset(plain)
     print(f"{order}, {deletes} deletes a request: lost {lost}; plain offset paging lost {lost_by_offset}")
     assert lost == 0 < lost_by_offset
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_stretch_of_single_rows_is_no_proof(seed: int) -> None:
+    """Around one row that is nearly too large, pages have one row and share none; then rows move unseen."""
+    rng = random.Random(seed)
+    rows = list(range(400, 0, -1))
+    large, numbers = rows[150], itertools.count(401)
+
+    def answer(limit: int, offset: int) -> SimulatedPage:
+        if rng.random() < 0.15:
+            rows.pop(rng.randrange(max(1, min(offset, len(rows)))))
+        if rng.random() < 0.15:
+            rows.insert(0, next(numbers))
+        page = rows[offset : offset + limit]
+        if large in page and len(page) > 1:
+            raise CoherePageTooLargeError("too large")
+        return SimulatedPage(page)
+
+    found: set[int] = set()
+    stream = drive(answer, page_size=50, require_complete=False)
+    while True:
+        try:
+            found.update(next(stream).rows)
+        except StopIteration as stop:
+            report: ListReport = stop.value
+            break
+    assert not report.complete or not {row for row in rows if row <= 400} - found

@@ -27,6 +27,8 @@ from airflow_provider_cohere_datasets.core.urls import without_queries
         ("https://h/a b.csv?a=1&x-amz-credential=SECRET&b=2", "https://h/a b.csv?a=1&x-amz-credential=&b=2"),
         ("h/p?sig=SECRET\n", "h/p?sig=\n"),
         ("the design=good, a Signature of it", "the design=good, a Signature of it"),
+        ("p-value sig=0.05 ok", "p-value sig=0.05 ok"),
+        ("\u5931\u6557X-Amz-Signature=SECRET", "\u5931\u6557X-Amz-Signature="),
     ],
 )
 def test_queries_go(text: str, left: str) -> None:

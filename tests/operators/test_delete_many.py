@@ -508,13 +508,14 @@ def test_ids_of_other_tasks_and_mapped_tasks(server: AdversarialServer, ids: lis
         rest = CohereListDatasetsOperator(task_id="rest", limit=2)
         each = CohereDeleteDatasetOperator.partial(task_id="each").expand(dataset_id=rest.output)
         kinds = CohereDeleteDatasetOperator.partial(task_id="kinds", older_than="{{ 2 * 86400 }}").expand(
-            dataset_type=["embed-input", "embed-result", None]
+            dataset_type=["embed-input", "embed-result"]
         )
+        wider = CohereDeleteDatasetOperator.partial(task_id="wider", older_than=1).expand(dataset_type=[None])
         neither = CohereDeleteDatasetOperator.partial(task_id="neither").expand(dataset_id=[None, ""])
         many >> rest
-        each >> kinds >> neither
+        each >> kinds >> [neither, wider]
     tasks = run(dag)
-    states = {name: str(task.state) for name, task in tasks.items() if name[0] != "neither"}
+    states = {name: str(task.state) for name, task in tasks.items() if name[0] not in {"neither", "wider"}}
     assert set(states.values()) == {"success"}
 
     def result(name: str, index: int = -1) -> Any:
@@ -522,7 +523,8 @@ def test_ids_of_other_tasks_and_mapped_tasks(server: AdversarialServer, ids: lis
 
     assert result("many") == done(ids[9], missing=4)
     assert [result("each", index) for index in range(2)] == [done(ids[0]), done(ids[1])]
-    swept = [dataset_id for index in range(3) for dataset_id in result("kinds", index)["deleted"]]
+    swept = [dataset_id for index in range(2) for dataset_id in result("kinds", index)["deleted"]]
     assert sorted(swept) == sorted(ids[2:5])
     assert [str(tasks["neither", index].state) for index in range(2)] == ["failed", "failed"]
+    assert str(tasks["wider", 0].state) == "failed"
     assert server.model.ids() == set()
