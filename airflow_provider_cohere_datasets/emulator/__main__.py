@@ -14,7 +14,8 @@ from pathlib import Path
 from airflow_provider_cohere_datasets.emulator.settings import API_KEY_VARIABLE, EmulatorSettings
 
 NEEDED = ("fastapi", "fastavro", "python_multipart", "uvicorn")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: The last one is a terminal's that is closed; Windows has none.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the emulator until SIGINT or SIGTERM.
+    Run the emulator until SIGINT, SIGTERM or SIGHUP.
 
     :param arguments: the command line, without the program; ``sys.argv`` by default.
     :returns: the exit code: 0 after a signal, 2 when the emulator cannot start.
@@ -67,7 +68,9 @@ def _serve(settings: EmulatorSettings) -> int:
     from airflow_provider_cohere_datasets.emulator.server import running_emulator
 
     stop = threading.Event()
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in _SIGNALS}
+    # What whoever started it wants to be ignored, as nohup does, stays so.
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, lambda *_: stop.set()) for number in heeded}
     try:
         with running_emulator(settings) as emulator:
             print(

@@ -236,14 +236,15 @@ class Terminal:
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     yield
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.mark.usefixtures("handlers")
 class TestCommandLine:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_ready_line_and_clean_exit(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         terminal = Terminal(number)
         monkeypatch.setattr(sys, "stdout", terminal)
@@ -252,6 +253,24 @@ class TestCommandLine:
         match = READY.fullmatch(terminal.text)
         assert match
         assert json.loads(match[2]) == {"conn_type": "cohere_datasets", "host": match[1], "password": "one"}
+
+    def test_a_signal_that_is_ignored_stays_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As nohup wants it."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+
+            class Closed(Terminal):
+                def write(self, text: str) -> int:
+                    signal.raise_signal(signal.SIGHUP)
+                    return super().write(text)
+
+            terminal = Closed(signal.SIGTERM)
+            monkeypatch.setattr(sys, "stdout", terminal)
+            assert main(["--port", "0"]) == 0
+            assert terminal.status is not None
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     def test_as_a_process_with_state(self, tmp_path: Path) -> None:
         state = tmp_path / "state.db"

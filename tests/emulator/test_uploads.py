@@ -40,6 +40,12 @@ def records(dataset: dict[str, Any], index: int = 0) -> list[Any]:
 
 
 class TestRefusedAtOnce:
+    @pytest.mark.parametrize("field", ["data", "eval_data"])
+    def test_a_part_without_a_file_name(self, http: httpx.Client, field: str) -> None:
+        files: Any = {"data": ("rows.jsonl", b'{"text": "a"}'), field: (None, b'{"text": "a"}')}
+        response = http.post("/v1/datasets", params={"name": "n", "type": "embed-input"}, files=files)
+        assert_error(response, 400, f"{field} must be a file: its part has no file name")
+
     @pytest.mark.parametrize(
         ("params", "text"),
         [
@@ -204,6 +210,12 @@ class TestGoodRows:
         assert dataset["dataset_parts"][0]["num_rows"] == 20_000
         original = httpx.get(dataset["dataset_parts"][0]["original_url"], trust_env=False).text
         assert original == jsonl({"text": text}) * 20_000
+
+    @pytest.mark.parametrize("offset", range(4))
+    def test_a_separator_between_two_chunks(self, settled: Settled, offset: int) -> None:
+        long, other = "x" * ((1 << 20) - offset), "y" * (3 << 20)
+        dataset = settled(f"{long}====={other}===z", "rows.txt", text_separator="===")
+        assert [row["text"] for row in records(dataset)] == [long, f"=={other}", "z"]
 
     @pytest.mark.parametrize(
         ("content", "file_name", "params", "texts"),
