@@ -101,6 +101,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         self.dry_run = dry_run  # type: ignore[assignment,method-assign]
         self.ignore_missing = ignore_missing
         self._told_to_stop = False
+        self._deleting: str | None = None
         # What a template or another task gives may turn out to be nothing.
         self._selected_by = {name for name in _SELECTION if getattr(self, name) is not None}
         with airflow_errors():
@@ -199,8 +200,9 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         try:
             missing, failed = self._delete_each(ids, order, deleted)
         except BaseException:  # A timeout or a stop too, wherever it comes.
-            if deleted:
-                self.log.warning("Stopped after %d of %d datasets: %s", len(deleted), len(ids), deleted)
+            unknown = f"; whether {self._deleting!r} is deleted is not known" if self._deleting else ""
+            if deleted or unknown:
+                self.log.warning("Stopped after %d of %d datasets: %s%s", len(deleted), len(ids), deleted, unknown)
             raise
         if failed:
             self.log.warning("%d of %d datasets were deleted: %s", len(deleted), len(ids), deleted)
@@ -224,6 +226,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
                 else:
                     missing += 1
             except CohereDatasetsError as error:
+                self._deleting = None
                 if order.dataset_id is not None:
                     raise
                 self.log.warning("Dataset %r is not deleted: %s", dataset_id, error)
@@ -244,7 +247,10 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         """Delete a dataset, or only look at it; return whether there was one."""
         ignore_missing = self.ignore_missing or order.filtered
         if not order.dry_run:
-            return self.hook.delete_dataset(dataset_id, ignore_missing=ignore_missing)
+            self._deleting = dataset_id
+            existed = self.hook.delete_dataset(dataset_id, ignore_missing=ignore_missing)
+            self._deleting = None
+            return existed
         try:
             self.hook.get_dataset(dataset_id)
         except CohereDatasetNotFoundError:

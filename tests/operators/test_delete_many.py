@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_cohere_datasets.core.errors import (
     CohereAuthenticationError,
@@ -359,6 +359,31 @@ def test_a_task_that_is_told_to_stop_deletes_no_more(
         operator.execute({})
     assert not isinstance(caught.value, AirflowFailException)
     assert server.model.deleted == ids[:2]
+
+
+@pytest.mark.parametrize("done_before", [0, 2])
+def test_a_timeout_in_the_middle_says_what_is_deleted(
+    server: AdversarialServer,
+    ids: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    done_before: int,
+) -> None:
+    delete_dataset = CohereDatasetsHook.delete_dataset
+
+    def interrupted(hook: CohereDatasetsHook, dataset_id: str, **options: Any) -> bool:
+        if dataset_id == ids[done_before]:
+            raise AirflowTaskTimeout("over")
+        return delete_dataset(hook, dataset_id, **options)
+
+    monkeypatch.setattr(CohereDatasetsHook, "delete_dataset", interrupted)
+    with pytest.raises(AirflowTaskTimeout):
+        delete(dataset_ids=ids)
+    heard = "\n".join([*caplog.messages, capsys.readouterr().out])
+    assert f"Stopped after {done_before} of 10 datasets: {ids[:done_before]}; " in heard
+    assert f"whether {ids[done_before]!r} is deleted is not known" in heard
+    assert server.model.deleted == ids[:done_before]
 
 
 # -- Arguments -------------------------------------------------------------------------------------------------------
