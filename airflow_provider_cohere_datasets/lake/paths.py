@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,14 @@ def path_segment(name: object) -> str:
     if encoded == "None":
         return "%4Eone"  # As it is, it would be taken for a template that gave no value.
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
+
+
+def absolute(path: str) -> str:
+    """Return a path as one that begins at the root, a URL as it is.
+
+    The paths of Airflow's older environments (universal-pathlib before 0.3) take a relative one for one at the root.
+    """
+    return path if "://" in path or path.startswith(("/", "file:")) else str(Path.cwd() / path)
 
 
 def checked_path(argument: str, value: Any) -> str:

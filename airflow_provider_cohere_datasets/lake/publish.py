@@ -20,7 +20,7 @@ from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_forbidden, is_permanent, sentence
 from airflow_provider_cohere_datasets.lake.files import Blob, LocalFile, MovedFile, Upload
-from airflow_provider_cohere_datasets.lake.paths import checked_path
+from airflow_provider_cohere_datasets.lake.paths import absolute, checked_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ class Place:
 
     def __init__(self, path: str | os.PathLike[str] | ObjectStoragePath, conn_id: str | None = None) -> None:
         # Not fspath(), which only some object store paths have.
-        text = checked_path("output_path", str(path) if isinstance(path, ObjectStoragePath) else path)
+        text = absolute(checked_path("output_path", str(path) if isinstance(path, ObjectStoragePath) else path))
         conn_id = given("storage_conn_id", conn_id) or getattr(path, "conn_id", None)
         try:
             # Below Airflow 3.2, None would win over the connection in the URL.

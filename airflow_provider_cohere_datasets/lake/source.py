@@ -16,6 +16,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, Co
 from airflow_provider_cohere_datasets.core.filters import checked_text, given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentence
+from airflow_provider_cohere_datasets.lake.paths import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -186,6 +187,6 @@ def _path_of(argument: str, source: Any) -> Any:
     if _LEFT_OUT.search(text):
         raise CohereInputError(f"{argument} {text[:100]!r} has characters that paths of Airflow cannot have.")
     try:
-        return ObjectStoragePath(text)
+        return ObjectStoragePath(absolute(text))
     except (ValueError, ImportError) as error:
         raise CohereInputError(f"{argument} {text[:100]!r} is not a path or URL that can be read: {error}.") from error

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.lake.failures import is_permanent
 from airflow_provider_cohere_datasets.lake.files import LocalFile
 from airflow_provider_cohere_datasets.lake.publish import Place
 
@@ -113,6 +117,24 @@ def test_a_file_of_another_user_in_a_sticky_folder_is_refused_at_once(
         Place(target).create()
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
     Place(tmp_path / "new.parquet").create().abandon()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_relative_path_begins_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[str], Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Place(kind("lake/x.parquet"))
+    assert str(place) == str(tmp_path / "lake/x.parquet")
+    file = place.create()
+    file.write(b"whole")
+    file.publish()
+    assert (tmp_path / "lake/x.parquet").read_bytes() == b"whole"
+
+
+def test_a_read_only_file_system_stays_one() -> None:
+    assert is_permanent(OSError(errno.EROFS, "Read-only file system"))
+    assert not is_permanent(OSError(errno.EIO, "Input/output error"))
 
 
 def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:

@@ -98,6 +98,15 @@ def test_a_parquet_file_becomes_json_lines(parquet: Path, scratch: Path, kind: A
         assert list(scratch.iterdir()) == []  # Even a process that is killed leaves nothing.
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_relative_path_begins_in_the_current_folder(
+    parquet: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    monkeypatch.chdir(parquet.parent)
+    with uploads_of(kind(parquet.name)) as (upload,):
+        assert content(upload) == LINES
+
+
 @pytest.mark.parametrize("table", [TABLE, TABLE.to_batches()[0], TABLE.to_reader()])
 def test_a_table_becomes_json_lines(scratch: Path, table: Any) -> None:
     with uploads_of(TABLE, table) as uploads:

@@ -816,6 +816,17 @@ def test_a_key_that_is_replaced_during_the_wait(
     assert sum(waits) < 100
 
 
+def test_a_key_that_is_another_one_each_time_ends_the_wait(
+    server: AdversarialServer, connect: Connect, data: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a backend that mints them."""
+    server.script("GET", ONE, [Rotates(server, None)])
+    monkeypatch.setattr(CohereDatasetsHook, "has_another_key", lambda _: True)
+    with pytest.raises(CohereAuthenticationError):
+        Task(data, **WAIT, deferrable=False).run()
+    assert server.count("GET", ONE) == 3
+
+
 def test_a_key_that_is_refused_for_good_ends_the_wait(
     server: AdversarialServer, data: Path, waits: list[float]
 ) -> None:

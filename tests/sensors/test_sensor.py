@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -26,7 +27,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInputError,
     CohereServerError,
 )
-from airflow_provider_cohere_datasets.core.wait_event import EVENT_VERSION
+from airflow_provider_cohere_datasets.core.wait_event import EVENT_VERSION, WaitEvent
 from airflow_provider_cohere_datasets.core.waiting import Watch
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
 from tests.adversary import AdversarialServer, Through, error
@@ -410,6 +411,19 @@ class TestStartFromTrigger:
         waiting = sensor(**self.options, execution_timeout=timedelta(seconds=limit), soft_fail=soft_fail)
         with pytest.raises(expected, match=f"within (the execution_timeout of )?{limit} s. Last seen: a was queued"):
             waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+    def test_the_timeout_of_our_own_trigger_is_never_another(
+        self, server: AdversarialServer, clock: VirtualClock
+    ) -> None:
+        """A retry would wait all over again."""
+        stage(server, clock, {"a": [(0, "queued")]})
+        waiting = sensor(**self.options, execution_timeout=timedelta(seconds=40))
+        event = WaitEvent("timeout").to_json()
+        with pytest.raises(AirflowSensorTimeout, match="within 100 s"):
+            waiting.execute_complete({}, event)
+        mapped: Any = {"ti": SimpleNamespace(map_index=0, try_number=1)}
+        with pytest.raises(AirflowSensorTimeout, match="within 100 s"):
+            waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, mapped)
 
     def test_one_task_starts_in_the_triggerer_and_a_mapped_one_does_not(self) -> None:
         from airflow.serialization.serialized_objects import BaseSerialization
