@@ -359,6 +359,7 @@ def test_a_task_that_is_told_to_stop_deletes_no_more(
         operator.execute({})
     assert not isinstance(caught.value, AirflowFailException)
     assert server.model.deleted == ids[:2]
+    assert operator._deleting is None, "what ended is known"
 
 
 @pytest.mark.parametrize("done_before", [0, 2])
