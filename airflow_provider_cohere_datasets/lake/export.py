@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_cohere_datasets.core.errors import CohereTaskStoppedError
@@ -177,6 +178,9 @@ class Export:
                 self._take_note_of(page)
                 with self._place.failures():
                     writer.put(page.rows)
+                # The rows are the writer's now. What making them took goes back, as in Decoder.prepare().
+                del page
+                pa.default_memory_pool().release_unused()
                 now = self._clock()
                 if now - shown >= _PROGRESS_SECONDS:
                     shown = now
