@@ -161,19 +161,15 @@ def _text_rows(file: BinaryIO, separator: str) -> Iterator[Row]:
 
 def _text_entries(file: BinaryIO, separator: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
-    # An entry over many chunks is joined once; what may be the beginning of a separator is looked at again.
+    # An entry over many chunks is joined once; a separator that two chunks share is found with the next one.
     pieces: list[str] = []
-    tail, kept = "", len(separator) - 1
     while chunk := file.read(_CHUNK_BYTES):
-        text = tail + decoder.decode(chunk)
-        if separator in text:
-            *entries, text = ("".join(pieces) + text).split(separator)
-            pieces.clear()
+        pieces.append(decoder.decode(chunk))
+        if separator in pieces[-1]:
+            *entries, rest = "".join(pieces).split(separator)
+            pieces = [rest]
             yield from entries
-        cut = max(0, len(text) - kept)
-        pieces.append(text[:cut])
-        tail = text[cut:]
-    yield from ("".join(pieces) + tail + decoder.decode(b"", True)).split(separator)
+    yield from "".join([*pieces, decoder.decode(b"", True)]).split(separator)
 
 
 def _is_unicode(text: str) -> bool:

@@ -71,6 +71,13 @@ def test_signatures_in_errors_and_warnings_are_stripped_too(option: Any) -> None
     assert found == [error, None, None, [f"<{short}> is odd?", "plain"], [], None]
 
 
+def test_signatures_go_where_a_quote_cuts_the_url() -> None:
+    error = "cannot read https://h/it's.csv?X-Goog-Signature=SECRET"
+    rows = decode([{"id": "a", "validation_error": error, "validation_warnings": [error]}]).rows
+    assert "it's.csv" in str(rows.to_pylist())
+    assert "SECRET" not in str(rows.to_pylist())
+
+
 @given(
     st.lists(
         st.sampled_from(
