@@ -131,7 +131,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure_all(planned: Sequence[Case], rounds: int, cap: int) -> list[Figures]:
     """Measure everything in turns, so that all have their share of what else the machine does."""
     outcomes: dict[Case, list[tuple[Outcome, int]]] = {case: [] for case in planned}
-    with tempfile.TemporaryDirectory() as home, ExportServer() as server:
+    with tempfile.TemporaryDirectory() as home, ExportServer(max(case.rows for case in planned)) as server:
         environment = environment_of(home, server.url)
         for number in range(1, rounds + 1):
             for case in planned:

@@ -100,6 +100,10 @@ def ours(task: Task) -> Work:
     # A task imports these when it runs; here it shall be before the clock starts, as for everybody.
     for module in _IMPORTED_BY_OUR_TASK:
         importlib.import_module(module)
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    # Airflow imports all installed providers' file systems to find that of a path.
+    _ = ObjectStoragePath(f"file://{task.path}").fs
     from airflow_provider_cohere_datasets.transfers.parquet import CohereDatasetsToParquetOperator
 
     export = CohereDatasetsToParquetOperator(
@@ -282,6 +286,7 @@ def _become_a_task() -> None:
     from airflow.providers.common.compat.sdk import BaseOperator  # noqa: F401
 
     try:
+        importlib.import_module("airflow.sdk.execution_time.task_runner")
         from airflow.sdk.plugins_manager import integrate_macros_plugins
     except ImportError:  # Airflow below 3.2
         from airflow.plugins_manager import integrate_macros_plugins

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.export_server import page_renderer
+from benchmarks.export_server import DatasetList
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,9 @@ def measure() -> list[Decoding]:
     from airflow_provider_cohere_datasets.core.filters import ListFilters
     from airflow_provider_cohere_datasets.lake.decode import Decoder
 
-    body = page_renderer()(ROWS - 1, -1)
+    with io.BytesIO() as file:
+        start, size = DatasetList(file, ROWS).span(0, ROWS)
+        body = b'{"datasets":[%b]}' % file.getvalue()[start : start + size]
     call = calls.list_datasets(ListFilters.of(), limit=ROWS, offset=0)
     reply = calls.Reply(call.target, 200, body=body)
     decoder = Decoder()

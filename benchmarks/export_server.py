@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import tempfile
 import time
 from itertools import accumulate
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from types import TracebackType
 
@@ -26,38 +26,43 @@ ROWS, CAP, LATENCY, REQUESTS = range(4)
 _NUMBER = 987654
 
 
-def page_renderer() -> Callable[[int, int], bytes]:
-    """Return what renders the datasets with the numbers from one down to above another, newest first."""
-    templates = [json.dumps(dataset, separators=(",", ":")).encode() + b"," for dataset in _datasets()]
-    digits = str(_NUMBER).encode()
-    block = b"".join(templates)
-    # Where each row of a block begins, and the next block.
-    starts = list(accumulate(map(len, templates), initial=0))
-    # The places of the number in each row. The first row of a block has its highest number.
-    places = [
-        (below, start + found.start())
-        for below, (start, template) in enumerate(zip(starts, templates, strict=False))
-        for found in re.finditer(digits, template)
-    ]
-    pattern = np.frombuffer(block, np.uint8)
-    powers = 10 ** np.arange(len(digits) - 1, -1, -1)
+class DatasetList:
+    """A list of datasets as JSON in a file, newest first: whoever serves it has next to nothing to do.
 
-    def render(first: int, end: int) -> bytes:
-        if first <= end:
-            return b'{"datasets":[]}'
-        kinds = len(templates)
-        # Whole blocks, of which some rows at both ends are cut off: a dataset is the same on every page.
-        highest = first + -first % kinds
-        tops = np.arange(highest, end, -kinds).reshape(-1, 1)
-        rows = np.tile(pattern, (len(tops), 1))
-        for below, place in places:
-            rows[:, place : place + len(digits)] = (tops - below) % 10**6 // powers % 10 + ord("0")
-        wanted = first - end
-        start = starts[highest - first]
-        blocks, rest = divmod(highest - first + wanted, kinds)
-        return b'{"datasets":[%b]}' % rows.reshape(-1)[start : blocks * len(block) + starts[rest] - 1].tobytes()
+    :param file: receives the datasets with the numbers below ``rows``, a comma behind each.
+    :param rows: how many there are.
+    """
 
-    return render
+    def __init__(self, file: IO[bytes], rows: int) -> None:
+        templates = [json.dumps(dataset, separators=(",", ":")).encode() + b"," for dataset in _datasets()]
+        self._starts = list(accumulate(map(len, templates), initial=0))
+        digits = str(_NUMBER).encode()
+        # The places of the number in each row of a block, the first of which has its highest number.
+        places = [
+            (below, start + found.start())
+            for below, (start, template) in enumerate(zip(self._starts, templates, strict=False))
+            for found in re.finditer(digits, template)
+        ]
+        pattern = np.frombuffer(b"".join(templates), np.uint8)
+        powers = 10 ** np.arange(len(digits) - 1, -1, -1)
+        # The numbers of the last block may go below 0; those are not part of the list.
+        for tops in np.array_split(np.arange(rows - 1, -1, -len(templates)).reshape(-1, 1), rows // 10_000 + 1):
+            blocks = np.tile(pattern, (len(tops), 1))
+            for below, place in places:
+                blocks[:, place : place + len(digits)] = (tops - below) % 10**6 // powers % 10 + ord("0")
+            file.write(blocks.tobytes())
+        file.flush()
+        self.file = file
+        self.rows = rows
+
+    def span(self, index: int, count: int) -> tuple[int, int]:
+        """Return where some datasets begin in the file, and how many bytes they have; at least one."""
+        start = self._start(index)
+        return start, self._start(index + count) - start - 1
+
+    def _start(self, index: int) -> int:
+        block, below = divmod(index, len(self._starts) - 1)
+        return block * self._starts[-1] + self._starts[below]
 
 
 def _datasets() -> list[dict[str, Any]]:
@@ -126,14 +131,20 @@ def _part(dataset_id: str, index: int, samples: list[dict[str, Any]]) -> dict[st
 
 
 class ExportServer:
-    """The server as its parent sees it."""
+    """The server as its parent sees it.
 
-    def __init__(self) -> None:
+    :param rows: the most datasets that it can serve; it takes 2.3 kB in the temporary folder for each.
+    """
+
+    def __init__(self, rows: int) -> None:
+        if rows > MAX_ROWS:
+            raise ValueError(f"at most {MAX_ROWS:,} rows can be served")
+        self._rows = rows
         context = multiprocessing.get_context("spawn")
         #: What both processes see. There is one writer to each cell at a time, so nobody needs a lock.
         self._cells: Any = context.RawArray("q", 4)
         self._ready, ready = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(self._cells, ready), daemon=True)
+        self._process = context.Process(target=_serve, args=(rows, self._cells, ready), daemon=True)
         self.url = ""
 
     def __enter__(self) -> ExportServer:
@@ -149,8 +160,8 @@ class ExportServer:
 
     def reset(self, rows: int, cap: int, latency_ms: int) -> None:
         """Serve so many datasets on pages of at most ``cap``, each answer so much later; count from 0 again."""
-        if rows > MAX_ROWS:
-            raise ValueError(f"at most {MAX_ROWS:,} rows can be served")
+        if rows > self._rows:
+            raise ValueError(f"only {self._rows:,} rows can be served")
         for cell, value in ((ROWS, rows), (CAP, cap), (LATENCY, latency_ms), (REQUESTS, 0)):
             self._cells[cell] = value
 
@@ -160,20 +171,15 @@ class ExportServer:
         return int(self._cells[REQUESTS])
 
 
-def _serve(cells: Any, ready: Connection) -> None:
-    render = page_renderer()
+def _serve(rows: int, cells: Any, ready: Connection) -> None:
+    with tempfile.TemporaryFile() as file:
+        _serve_list(DatasetList(file, rows), cells, ready)
 
-    def answer(target: str) -> tuple[bytes, bytes]:
-        url = urlsplit(target)
-        if url.path != "/v1/datasets":
-            return b"404 Not Found", b'{"message":"not found"}'
-        query = parse_qs(url.query)
-        offset = int(query.get("offset", ["0"])[0])
-        size = min(int(query.get("limit", ["50"])[0]), cells[CAP])
-        newest = cells[ROWS] - 1
-        return b"200 OK", render(newest - offset, max(newest - offset - size, -1))
 
+def _serve_list(datasets: DatasetList, cells: Any, ready: Connection) -> None:
     class Http(StreamRequestHandler):
+        disable_nagle_algorithm = True  # The last bytes of an answer go by themselves.
+
         def handle(self) -> None:
             # No client sends a request before it has the answer to the one before.
             while line := self.rfile.readline():
@@ -181,11 +187,25 @@ def _serve(cells: Any, ready: Connection) -> None:
                     pass
                 cells[REQUESTS] += 1
                 time.sleep(cells[LATENCY] / 1000)
-                status, body = answer(line.split(b" ", 2)[1].decode())
-                self.connection.sendall(
-                    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                    % (status, len(body), body)
-                )
+                self.answer(urlsplit(line.split(b" ", 2)[1].decode()))
+
+        def answer(self, url: SplitResult) -> None:
+            if url.path != "/v1/datasets":
+                self.begin(b"404 Not Found", 0)
+                return
+            query = parse_qs(url.query)
+            offset = int(query.get("offset", ["0"])[0])
+            count = min(int(query.get("limit", ["50"])[0]), cells[CAP], cells[ROWS] - offset)
+            head, tail = b'{"datasets":[', b"]}"
+            start, size = datasets.span(datasets.rows - cells[ROWS] + offset, count) if count > 0 else (0, 0)
+            self.begin(b"200 OK", len(head) + size + len(tail), head)
+            if size:
+                self.connection.sendfile(datasets.file, start, size)
+            self.connection.sendall(tail)
+
+        def begin(self, status: bytes, length: int, body: bytes = b"") -> None:
+            head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            self.connection.sendall(head % (status, length, body))
 
     class Server(ThreadingTCPServer):
         daemon_threads = True

@@ -50,7 +50,7 @@ _SIGNS, _SIGNS_IF_RAGGED = 2, 8
 _CHASE = 20
 #: Rows read, and full pages in a row, after which the next pages are asked for ahead. Each may be a request too many
 #: where the list ends, which shall not happen to a short list.
-_LONG, _FULL_PAGES, _PAGES_AHEAD = 5_000, 4, 2
+_LONG, _FULL_PAGES, _PAGES_AHEAD = 2_000, 4, 2
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
 #: by one random pass in three is missed by all of them once in 500,000 times.
 _QUIET_PASSES = 12

@@ -83,8 +83,6 @@ class Decoder:
     def prepare(self, reply: Reply) -> None:
         """Do what takes longest with an answer before it is asked for; may run in another thread."""
         rows = read_fast(reply.body.removeprefix(codecs.BOM_UTF8))
-        # What reading needed meanwhile goes back, or each thread keeps its share: a third of all memory.
-        pa.default_memory_pool().release_unused()
         while len(self._prepared) >= _MOST_PREPARED:  # Answers that nobody asked for after all.
             self._prepared.pop(next(iter(self._prepared)))
         self._prepared[id(reply)] = (reply, rows)

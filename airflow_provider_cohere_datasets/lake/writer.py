@@ -24,7 +24,7 @@ _DICTIONARIES = [
     *("_exported_at", "_run_id", "_logical_date", "_schema_version"),
 ]
 #: How many pages may wait to be written.
-PAGES_AHEAD = 2
+PAGES_AHEAD = 4
 
 
 class RowGroupWriter:
@@ -109,9 +109,11 @@ class RowGroupWriter:
                 whole = rows if size >= BYTES_PER_GROUP else rows - rows % ROWS_PER_GROUP
                 self._write(file, table.slice(0, whole))
                 batches = table.slice(whole).to_batches()
+                del table  # Or its memory would stay until the next group is whole.
                 rows, size = rows - whole, sum(batch.nbytes for batch in batches)
         if batches:
             self._write(file, pa.Table.from_batches(batches))
 
     def _write(self, file: pq.ParquetWriter, rows: pa.Table) -> None:
         file.write_table(stamped(rows, self._stamp, self._schema), row_group_size=ROWS_PER_GROUP)
+        pa.default_memory_pool().release_unused()  # What writing took; each thread keeps its share.
