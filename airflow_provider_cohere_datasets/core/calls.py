@@ -82,6 +82,7 @@ class Reply:
     :param headers: the headers, names in lower case.
     :param body: the decoded body; the API key in it, if a server echoes it, is replaced by asterisks.
     :param received_at: seconds since 1970 when it came.
+    :param decoded: what its reader made of the body before the answer was asked for.
     """
 
     url: str
@@ -89,6 +90,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     received_at: float = 0.0
+    decoded: Any = None
 
 
 @dataclass(frozen=True, slots=True)

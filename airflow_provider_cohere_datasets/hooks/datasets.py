@@ -185,7 +185,8 @@ class CohereDatasetsHook(BaseHook):
     ) -> Generator[P, None, ListReport]:
         """Yield the pages of the list, decoded by ``read``, and return how the reading went.
 
-        If ``read`` has a method ``prepare``, it gets each answer that came before it was asked for, in another thread.
+        If ``read`` has a method ``prepare``, it gets each success that came before it was asked for, in another thread,
+        and returns what ``read`` shall get instead.
         See :func:`airflow_provider_cohere_datasets.core.paging.list_pages` for the parameters and the errors.
         """
         from airflow_provider_cohere_datasets.core.paging import list_pages

@@ -16,6 +16,7 @@ import codecs
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,7 +45,6 @@ _ANSWER = pj.ParseOptions(
 _OBJECT = re.compile(rb"[ \t\r\n]*\{")
 #: The times that Python can tell, in microseconds since 1970.
 _FIRST, _LAST = (microseconds(end.replace(tzinfo=UTC)) for end in (datetime.min, datetime.max))
-_MOST_PREPARED = 4
 #: Longer numbers are far beyond 64 bits, and slow to read.
 _MAX_DIGITS = 40
 
@@ -73,19 +73,19 @@ class Decoder:
         #: Whether an answer came without the list.
         self.listless = False
         self._nameless: set[int] = set()
-        self._prepared: dict[int, tuple[Reply, pa.StructArray | None]] = {}
 
     @property
     def rows_without_id(self) -> int:
         """Rows that had to be left out, because without an id nobody can tell whether they were read before."""
         return len(self._nameless)
 
-    def prepare(self, reply: Reply) -> None:
-        """Do what takes longest with an answer before it is asked for; may run in another thread."""
+    def prepare(self, reply: Reply) -> Reply:
+        """Do what takes longest with an answer before it is asked for; may run in another thread.
+
+        :returns: the answer to be decoded, which holds its body no longer where that is not needed.
+        """
         rows = read_fast(reply.body.removeprefix(codecs.BOM_UTF8))
-        while len(self._prepared) >= _MOST_PREPARED:  # Answers that nobody asked for after all.
-            self._prepared.pop(next(iter(self._prepared)))
-        self._prepared[id(reply)] = (reply, rows)
+        return reply if rows is None else replace(reply, decoded=rows, body=reply.body if self.keep_raw else b"")
 
     def __call__(self, call: Call, reply: Reply) -> DecodedPage:
         """Decode one answer.
@@ -96,9 +96,7 @@ class Decoder:
         body = reply.body.removeprefix(codecs.BOM_UTF8)
         problems: dict[int, list[str]] = {}
         unnamed: dict[int, int] = {}
-        prepared, rows = self._prepared.pop(id(reply), (None, None))
-        if prepared is not reply:
-            rows = read_fast(body)
+        rows = read_fast(body) if reply.decoded is None else reply.decoded
         if rows is None:
             rows = self._read_slowly(call, reply, body, problems, unnamed)
         rows = shaped(rows, part_urls=self.part_urls, include_samples=self.include_samples)

@@ -24,7 +24,7 @@ _DICTIONARIES = [
     *("_exported_at", "_run_id", "_logical_date", "_schema_version"),
 ]
 #: How many pages may wait to be written.
-PAGES_AHEAD = 4
+PAGES_AHEAD = 3
 
 
 class RowGroupWriter:

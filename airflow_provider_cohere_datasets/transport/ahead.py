@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from airflow_provider_cohere_datasets.core.calls import Reply
 
@@ -25,11 +25,11 @@ class Ahead:
     The threads stay until :meth:`close`: allocators keep memory for each thread, and for new ones more and more.
 
     :param send: sends a call; must be usable from several threads at once.
-    :param prepare: called with each answer that came ahead, in the request's thread.
+    :param prepare: called with each success that came ahead, in the request's thread; returns what stands for it.
     """
 
     def __init__(
-        self, send: Callable[[Call], Reply | TransportFailure], prepare: Callable[[Reply], None] | None = None
+        self, send: Callable[[Call], Reply | TransportFailure], prepare: Callable[[Reply], Reply] | None = None
     ) -> None:
         self._send = send
         self._prepare = prepare
@@ -86,8 +86,8 @@ class Ahead:
         # Whoever asks for what fails here does it again, and meets the error where it can be handled.
         with contextlib.suppress(Exception):
             outcome = self._send(flight.call)
-            if self._prepare is not None and isinstance(outcome, Reply):
-                self._prepare(outcome)
+            if self._prepare is not None and _succeeded(outcome):
+                outcome = self._prepare(outcome)
             flight.outcome = outcome
         flight.ended.set()
         return True
@@ -103,4 +103,8 @@ class _Flight:
 
     @property
     def succeeded(self) -> bool:
-        return isinstance(self.outcome, Reply) and self.outcome.status < 400
+        return _succeeded(self.outcome)
+
+
+def _succeeded(outcome: Reply | TransportFailure | None) -> TypeGuard[Reply]:
+    return isinstance(outcome, Reply) and outcome.status < 400

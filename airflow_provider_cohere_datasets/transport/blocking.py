@@ -94,12 +94,13 @@ class BlockingTransport:
                 return result
 
     def stream(
-        self, flow: Generator[Call | Pause | P, Outcome, T], prepare: Callable[[Reply], None] | None = None
+        self, flow: Generator[Call | Pause | P, Outcome, T], prepare: Callable[[Reply], Reply] | None = None
     ) -> Generator[P, None, T]:
         """Run a flow and yield what it hands on.
 
         :param flow: the flow.
-        :param prepare: called with each answer that came before it was asked for, in another thread.
+        :param prepare: called with each success that came before it was asked for, in another thread; returns what
+            stands for it.
         """
         outcome: Outcome = None
         ahead = Ahead(self.send, prepare)

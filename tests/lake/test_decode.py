@@ -288,15 +288,20 @@ def test_the_schema_does_not_depend_on_the_data() -> None:
     assert full.field("created_at").type == pa.timestamp("us", "UTC")
 
 
-def test_an_answer_may_be_decoded_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder, call = Decoder(), Call("list datasets", "GET", "/v1/datasets")
-    body = json.dumps({"datasets": make_datasets(3)}).encode()
-    replies = [Reply("http://localhost/v1/datasets", 200, {}, body) for _ in range(7)]
-    expected = decoder(call, replies[0]).rows
-    for reply in replies[1:]:
-        decoder.prepare(reply)
-    assert decoder(call, replies[1]).rows.equals(expected)  # It had to make room for later ones.
+@pytest.mark.parametrize("keep_raw", [False, True])
+def test_an_answer_may_be_decoded_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, keep_raw: bool) -> None:
+    decoder, call = Decoder(keep_raw=keep_raw), Call("list datasets", "GET", "/v1/datasets")
+    reply = Reply("http://localhost/v1/datasets", 200, {}, json.dumps({"datasets": make_datasets(3)}).encode())
+    expected = decoder(call, reply).rows
+    prepared = decoder.prepare(reply)
+    assert bool(prepared.body) is keep_raw
     monkeypatch.setattr("airflow_provider_cohere_datasets.lake.decode.read_fast", None)
-    assert decoder(call, replies[6]).rows.equals(expected)
+    assert decoder(call, prepared).rows.equals(expected)
     with pytest.raises(TypeError):
-        decoder(call, replies[6])
+        decoder(call, reply)
+
+
+@pytest.mark.parametrize("body", [b'{"datasets": [{"id": "a", "created_at": 1}]}', b'{"error": "x"}', b"[]", b"", b"{"])
+def test_an_answer_that_is_not_for_the_fast_path_stays_as_it_is(body: bytes) -> None:
+    reply = Reply("http://localhost/v1/datasets", 200, {}, body)
+    assert Decoder().prepare(reply) is reply

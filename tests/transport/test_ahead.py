@@ -9,12 +9,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from airflow_provider_cohere_datasets.core import paging
 from airflow_provider_cohere_datasets.core.calls import Call, Reply, TransportFailure
-from airflow_provider_cohere_datasets.core.dataset_page import read_page
+from airflow_provider_cohere_datasets.core.dataset_page import DatasetPage, read_page
 from airflow_provider_cohere_datasets.core.filters import ListFilters
 from airflow_provider_cohere_datasets.core.paging import list_pages
 from airflow_provider_cohere_datasets.transport.ahead import Ahead
@@ -170,10 +171,21 @@ def test_guesses_that_nobody_wants_do_not_pile_up() -> None:
 
 def test_answers_that_came_ahead_are_prepared(lister: Lister) -> None:
     prepared: list[Reply] = []
+
+    def prepare(reply: Reply) -> Reply:
+        prepared.append(reply)
+        return replace(reply, decoded="seen")
+
+    def read(call: Call, reply: Reply) -> DatasetPage:
+        decoded.add(reply.decoded)
+        return read_page(call, reply)
+
+    decoded: set[str | None] = set()
     lister.server.reset(ROWS, Listing(cap=100))
-    flow = list_pages(read_page, filters=ListFilters(), policy=POLICY)
-    ids = [row.id for page in lister.transport.stream(flow, prepared.append) for row in page.datasets]
+    flow = list_pages(read, filters=ListFilters(), policy=POLICY)
+    ids = [row.id for page in lister.transport.stream(flow, prepare) for row in page.datasets]
     assert set(ids) == IDS
+    assert decoded == {None, "seen"}
     assert len(prepared) > 10
     assert {reply.status for reply in prepared} == {200}
 
@@ -238,3 +250,20 @@ def test_threads_hold_no_answer_while_they_wait() -> None:
                 break
             time.sleep(0.01)
         assert not any(reply() for reply in held)
+
+
+def test_an_error_that_came_ahead_is_not_prepared() -> None:
+    sent: list[Call] = []
+
+    def send(each: Call) -> Reply:
+        sent.append(each)
+        return Reply(each.target, 503)
+
+    def prepare(reply: Reply) -> Reply:
+        raise AssertionError(reply)
+
+    with contextlib.closing(Ahead(send, prepare)) as ahead:
+        first, second = (Call("list datasets", "GET", path) for path in ("/1", "/2"))
+        ahead.send(replace(first, ahead=(second,)))
+        assert ahead.send(second) == Reply(second.target, 503)
+    assert len(sent) == 2  # What breaks in the thread would be sent again.
