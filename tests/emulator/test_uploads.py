@@ -7,7 +7,9 @@ import io
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Event, Semaphore
 from typing import Any
 
 import fastavro
@@ -15,6 +17,7 @@ import httpx
 import pytest
 
 from airflow_provider_cohere_datasets.emulator.rows import CELL_LIMIT
+from airflow_provider_cohere_datasets.emulator.validation import validate
 from tests.emulator.conftest import Upload, VirtualClock, jsonl
 from tests.emulator.test_http import assert_error
 
@@ -37,6 +40,30 @@ GOOD_ROWS: dict[str, dict[str, Any]] = {
 def records(dataset: dict[str, Any], index: int = 0) -> list[Any]:
     response = httpx.get(dataset["dataset_parts"][index]["url"], trust_env=False).raise_for_status()
     return list(fastavro.reader(io.BytesIO(response.content)))
+
+
+def test_many_uploads_leave_room_for_other_requests(
+    http: httpx.Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = Semaphore(0), Event()
+
+    def wait_and_validate(*args: Any) -> Any:
+        begun.release()
+        go_on.wait(60)
+        return validate(*args)
+
+    monkeypatch.setattr("airflow_provider_cohere_datasets.emulator.app.validate", wait_and_validate)
+    # As many as the server has threads, and some more.
+    with ThreadPoolExecutor(45) as pool:
+        uploads = [pool.submit(upload) for _ in range(45)]
+        try:
+            for _ in range(8):
+                assert begun.acquire(timeout=60)
+            assert http.get("/v1/datasets/usage", timeout=30).status_code == 200
+            assert not begun.acquire(blocking=False)
+        finally:
+            go_on.set()
+        assert {done.result().status_code for done in uploads} == {200}
 
 
 class TestRefusedAtOnce:

@@ -232,6 +232,13 @@ def test_a_row_without_an_id_costs_no_other(row: str) -> None:
         decode(f'{{"datasets":[{row},{{"id":"b"}}]}}', on_bad_row="fail")
 
 
+def test_a_row_without_an_id_is_known_again_by_what_it_holds() -> None:
+    body = b'{"datasets":[{"id":"a"},{"name":"\\ud83d"},{"name":"other"}]}'
+    first, second = (decode(body).ids for _ in range(2))
+    assert first == second
+    assert len(set(first)) == 3
+
+
 @pytest.mark.parametrize(
     "body", ['{"datasets":[]}', '{"datasets":null}', "{}", '\ufeff{"datasets":[]}', ' {"other":1}']
 )
