@@ -80,12 +80,18 @@ class Decoder:
         return len(self._nameless)
 
     def prepare(self, reply: Reply) -> Reply:
-        """Do what takes longest with an answer before it is asked for; may run in another thread.
+        """Decode an answer before it is asked for; may run in another thread.
 
-        :returns: the answer to be decoded, which holds its body no longer where that is not needed.
+        :returns: what shall be decoded instead: without its body, or the same if it is not for the fast path.
         """
-        rows = read_fast(reply.body.removeprefix(codecs.BOM_UTF8))
-        return reply if rows is None else replace(reply, decoded=rows, body=reply.body if self.keep_raw else b"")
+        body = reply.body.removeprefix(codecs.BOM_UTF8)
+        rows = read_fast(body)
+        if rows is None:
+            return reply
+        page = self._page(rows, body, {}, {})
+        # Here they cost no time of the thread that everything goes through.
+        _ = page.ids, page.created
+        return replace(reply, body=b"", decoded=page)
 
     def __call__(self, call: Call, reply: Reply) -> DecodedPage:
         """Decode one answer.
@@ -93,12 +99,19 @@ class Decoder:
         :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
         :raises CohereBadRowError: if a row has no id and ``on_bad_row`` is ``fail``.
         """
+        if isinstance(reply.decoded, DecodedPage):
+            return reply.decoded
         body = reply.body.removeprefix(codecs.BOM_UTF8)
         problems: dict[int, list[str]] = {}
         unnamed: dict[int, int] = {}
-        rows = read_fast(body) if reply.decoded is None else reply.decoded
+        rows = read_fast(body)
         if rows is None:
             rows = self._read_slowly(call, reply, body, problems, unnamed)
+        return self._page(rows, body, problems, unnamed)
+
+    def _page(
+        self, rows: pa.StructArray, body: bytes, problems: dict[int, list[str]], unnamed: dict[int, int]
+    ) -> DecodedPage:
         rows = shaped(rows, part_urls=self.part_urls, include_samples=self.include_samples)
         batch = pa.RecordBatch.from_struct_array(rows)
         if self.keep_raw:
