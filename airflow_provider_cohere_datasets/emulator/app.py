@@ -87,7 +87,7 @@ def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> 
         dataset_id = store.new_id(query.name)
         with store.new_folder(dataset_id) as folder:
             # Checked here and now: what the clock reveals later must not depend on how busy this machine is.
-            verdict = validate(dataset_id, query.type, uploads, query.options(), folder)
+            verdict = validate(dataset_id, query, uploads, folder)
             created_us = store.now_us()
             queued, processing, settled = settings.phases_us(created_us)
             dataset = StoredDataset(

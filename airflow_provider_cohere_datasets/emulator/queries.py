@@ -10,9 +10,8 @@ from fastapi import HTTPException
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field
 
 from airflow_provider_cohere_datasets.emulator.answers import microseconds
-from airflow_provider_cohere_datasets.emulator.dataset_types import RESULT_TYPES, UPLOAD_TYPES, RecordShape
+from airflow_provider_cohere_datasets.emulator.dataset_types import RESULT_TYPES, UPLOAD_TYPES
 from airflow_provider_cohere_datasets.emulator.store import ListFilter
-from airflow_provider_cohere_datasets.emulator.validation import Options
 
 _NAME_LIMIT = 50
 _MAX_INT64 = 2**63 - 1
@@ -84,13 +83,3 @@ class CreateQuery(BaseModel):
             raise HTTPException(400, f'unknown type "{self.type}"')
         if len(self.csv_delimiter) != 1 or self.csv_delimiter in '"\r\n':
             raise HTTPException(400, "csv_delimiter must be one character, and no quote or line break")
-
-    def options(self) -> Options:
-        """Tell how to read the upload."""
-        return Options(
-            shape=RecordShape(self.type, self.keep_fields, self.optional_fields),
-            skip_malformed_input=self.skip_malformed_input,
-            keep_original_file=self.keep_original_file,
-            csv_delimiter=self.csv_delimiter,
-            text_separator=self.text_separator or "\n",
-        )

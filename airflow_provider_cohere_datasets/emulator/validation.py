@@ -13,6 +13,7 @@ import fastavro
 
 from airflow_provider_cohere_datasets.emulator.dataset_types import RecordShape
 from airflow_provider_cohere_datasets.emulator.metrics import SPLITS, FinetuneTally
+from airflow_provider_cohere_datasets.emulator.queries import CreateQuery
 from airflow_provider_cohere_datasets.emulator.rows import CELL_LIMIT, BadFile, BadRow, read_rows
 
 _SAMPLE_ROWS = 3
@@ -37,25 +38,6 @@ class UploadedFile:
 
 
 @dataclass(frozen=True)
-class Options:
-    """
-    How an upload is to be read, and what is to be kept of it.
-
-    :param shape: what its records look like.
-    :param skip_malformed_input: drop bad rows with a warning where one would fail the dataset.
-    :param keep_original_file: store the files as they came, too.
-    :param csv_delimiter: the character between the cells of a ``.csv`` file.
-    :param text_separator: the text between the entries of a ``.txt`` file.
-    """
-
-    shape: RecordShape
-    skip_malformed_input: bool = False
-    keep_original_file: bool = False
-    csv_delimiter: str = ","
-    text_separator: str = "\n"
-
-
-@dataclass(frozen=True)
 class Verdict:
     """
     What came of a validation.
@@ -75,10 +57,13 @@ class Verdict:
 class _Intake:
     """Hands the good rows of one file on, as records, and keeps account of them."""
 
-    def __init__(self, split: str, upload: UploadedFile, options: Options, tally: FinetuneTally) -> None:
+    def __init__(
+        self, split: str, upload: UploadedFile, query: CreateQuery, shape: RecordShape, tally: FinetuneTally
+    ) -> None:
         self._split = split
         self._upload = upload
-        self._options = options
+        self._query = query
+        self._shape = shape
         self._tally = tally
         self._place = "" if split == "train" else "eval_data "
         self.num_rows = 0
@@ -87,18 +72,17 @@ class _Intake:
         self.warnings: list[str] = []
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        options = self._options
         rows = read_rows(
             self._upload.file,
             self._upload.suffix,
-            csv_delimiter=options.csv_delimiter,
-            text_separator=options.text_separator,
+            csv_delimiter=self._query.csv_delimiter,
+            text_separator=self._query.text_separator or "\n",
         )
         for line, row in rows:
             try:
                 if isinstance(row, BadRow):
                     raise row
-                record = options.shape.record(row)
+                record = self._shape.record(row)
             except (BadRow, RecursionError) as error:
                 self._drop(f"{self._place}line {line}: {error}")
                 continue
@@ -114,7 +98,7 @@ class _Intake:
             self.warnings.append(f"{self._place}{self.num_dropped - len(self.warnings)} more rows were dropped")
 
     def _drop(self, message: str) -> None:
-        if not self._options.skip_malformed_input:
+        if not self._query.skip_malformed_input:
             raise BadFile(message)
         self.num_dropped += 1
         if len(self.warnings) < _WARNINGS_SPELT_OUT:
@@ -122,27 +106,25 @@ class _Intake:
 
 
 @CELL_LIMIT.lifted()
-def validate(
-    dataset_id: str, dataset_type: str, uploads: Sequence[UploadedFile], options: Options, folder: Path
-) -> Verdict:
+def validate(dataset_id: str, query: CreateQuery, uploads: Sequence[UploadedFile], folder: Path) -> Verdict:
     """
     Check every row of an upload and write what is kept of it to Avro files.
 
     :param dataset_id: the dataset, which the ids of its parts are derived from.
-    :param dataset_type: its type.
+    :param query: its type, how to read it, and what to keep of it.
     :param uploads: the training file and, if there is one, the evaluation file.
-    :param options: how to read them.
     :param folder: where the parts are written to; it is removed when the upload is not valid.
     :returns: the verdict; a failure names the line.
     """
-    schema = fastavro.parse_schema(options.shape.schema)
-    tally = FinetuneTally(dataset_type)
+    shape = RecordShape(query.type, query.keep_fields, query.optional_fields)
+    schema = fastavro.parse_schema(shape.schema)
+    tally = FinetuneTally(query.type)
     parts: list[dict[str, Any]] = []
     warnings: list[str] = []
     stored_bytes = 0
     try:
         for index, (split, upload) in enumerate(zip(SPLITS, uploads, strict=False)):
-            intake = _Intake(split, upload, options, tally)
+            intake = _Intake(split, upload, query, shape, tally)
             path = folder / f"part-{index}.avro"
             with path.open("wb") as target:
                 fastavro.writer(target, schema, intake)
@@ -156,7 +138,7 @@ def validate(
                 "samples": intake.samples,
             }
             stored_bytes += part["size_bytes"]
-            if options.keep_original_file:
+            if query.keep_original_file:
                 part["original_file"] = f"original-{index}{upload.suffix}"
                 upload.file.seek(0)
                 with (folder / part["original_file"]).open("wb") as target:
@@ -168,9 +150,9 @@ def validate(
         shutil.rmtree(folder)
         return Verdict("failed", findings={"validation_error": str(error)})
     contents = {
-        "schema": json.dumps(options.shape.schema),
-        "required_fields": options.shape.required_fields,
-        "preserve_fields": options.shape.preserve_fields,
+        "schema": json.dumps(shape.schema),
+        "required_fields": shape.required_fields,
+        "preserve_fields": shape.preserve_fields,
         "dataset_parts": parts,
     }
     findings = {"validation_warnings": warnings, "metrics": tally.answer()}

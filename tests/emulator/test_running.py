@@ -352,9 +352,7 @@ class SlowValidation:
         self.thread = threading.current_thread()
         self.folder = Path()
 
-    def __call__(
-        self, dataset_id: str, dataset_type: str, uploads: Sequence[UploadedFile], options: Any, folder: Path
-    ) -> Verdict:
+    def __call__(self, dataset_id: str, query: Any, uploads: Sequence[UploadedFile], folder: Path) -> Verdict:
         self.thread, self.folder = threading.current_thread(), folder
         (folder / "part-0.avro").write_bytes(b"half")
         self.begun.set()
