@@ -7,7 +7,8 @@ import json
 import time
 from contextlib import aclosing
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
@@ -91,7 +92,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         **_: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.dataset_ids = dataset_ids
+        self.dataset_ids = list(dataset_ids) if isinstance(dataset_ids, tuple) else dataset_ids
         self.dataset_id = dataset_id
         self.conn_id = conn_id
         self.skipped_as = skipped_as
@@ -113,25 +114,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         """Return everything that is needed to build the trigger again."""
         return (
             "airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetValidationTrigger",
-            {
-                "dataset_ids": list(self.dataset_ids) if isinstance(self.dataset_ids, tuple) else self.dataset_ids,
-                "dataset_id": self.dataset_id,
-                "conn_id": self.conn_id,
-                "skipped_as": self.skipped_as,
-                "fail_fast": self.fail_fast,
-                "poke_interval": self.poke_interval,
-                "exponential_backoff": self.exponential_backoff,
-                "max_wait": self.max_wait,
-                "jitter": self.jitter,
-                "max_failures": self.max_failures,
-                "timeout": self.timeout,
-                "started_at": self.started_at,
-                "request_policy": self.request_policy,
-                "shared": self.shared,
-                "memory": self.memory,
-                "delete_on_kill": self.delete_on_kill,
-                "carried": self.carried,
-            },
+            {name: getattr(self, name) for name in signature(CohereDatasetValidationTrigger).parameters if name != "_"},
         )
 
     @cached_property
@@ -156,7 +139,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with a poll loop of its own, and yield the one event."""
-        async with aclosing(self._own_loop()) as looks:
+        async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
             async for event in self.filter_shared_stream(looks):
                 yield event
 
@@ -177,12 +160,6 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
                     self.log.warning("Dataset %s could not be deleted: %s", dataset_id, error)
                 else:
                     self.log.info("Dataset %s is deleted, because its task was killed.", dataset_id)
-
-    async def _own_loop(self) -> AsyncGenerator[Look, None]:
-        # A generator of its own, so that bad values raise where the wait makes an event of it.
-        async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
-            async for looked in looks:
-                yield looked
 
     def shared_stream_key(self) -> Hashable | None:
         """Return what must be equal for two waits to share a poll loop."""
@@ -241,7 +218,8 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
                 del self._watches[key]
         raise CohereInputError("The poll loop ended by itself.")
 
-    def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Look, None]:
+    async def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Look, None]:
+        # A generator, so that bad values raise where the wait makes an event of it.
         from airflow_provider_cohere_datasets.core.looking import Looker
         from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
         from airflow_provider_cohere_datasets.triggers.polling import polled
@@ -258,4 +236,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         before = Watch((), Goal(), max_failures=None)
         before.recall(self.memory)
         looks = polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause)
-        return cast("AsyncGenerator[Look, None]", looks)  # None comes only to who asks for rests.
+        async with aclosing(looks):
+            async for looked in looks:
+                if looked is not None:  # Which comes only to who asks for rests.
+                    yield looked
