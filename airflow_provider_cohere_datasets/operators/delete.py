@@ -14,7 +14,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereTaskStoppedError,
 )
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, seconds_in
-from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, checked_id, checked_ids, is_listed, is_unset
+from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, checked_id, checked_ids, is_listed
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
 
@@ -104,8 +104,10 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         self._deleting: str | None = None
         # What a template or another task gives may turn out to be nothing.
         self._selected_by = {name for name in _SELECTION if getattr(self, name) is not None}
-        with airflow_errors():
-            self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
+        # An instance of a mapped task is only checked when it runs, with what is known of it then.
+        if not getattr(self, "_BaseOperator__from_mapped", False):
+            with airflow_errors():
+                self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
 
     def _read(self, unknown: Sequence[str] = ()) -> _Order:
         """Check the arguments, but for those whose values are not known yet."""
@@ -120,17 +122,27 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
                     f"{name} is empty: a template or another task gave no value, and without one more might be deleted "
                     "than you want."
                 )
-        dataset_id, limit = known("dataset_id"), known("max_deletions")
+        dataset_id = known("dataset_id")
         order = _Order(
             None if dataset_id is None else checked_id(dataset_id),
             checked_ids(self._without_nothing(known("dataset_ids"))),
             seconds_in("older_than", known("older_than"), zero=True),
             ListFilters.of(dataset_type=known("dataset_type"), validation_status=known("validation_status")),
-            DEFAULT_MAX_DELETIONS if is_unset(limit) else checked_count("max_deletions", limit),
+            checked_count("max_deletions", known("max_deletions", default=DEFAULT_MAX_DELETIONS)),
             _flag("dry_run", known("dry_run", default=False)),
         )
         order.check(perhaps_more=any(name in unknown for name in _SELECTION))
         return order
+
+    def _given_by_mapping(self, context: Context) -> set[str]:
+        """Return the arguments of an instance of a mapped task, of which another task may have given ``None``."""
+        dag: Any = context.get("dag")
+        partial = getattr(dag.get_task(self.task_id), "partial_kwargs", None) if dag is not None else None
+        if partial is None:
+            return set()
+        # Airflow has no public way to tell None from what was not given, as a key that is left out in expand_kwargs().
+        given = getattr(self, "_BaseOperator__init_kwargs", _SELECTION)
+        return {name for name in given if partial.get(name, name) is not None}
 
     def _without_nothing(self, ids: Any) -> Any:
         """Leave out what has no id: its task made no dataset, and that is not to keep the others."""
@@ -139,12 +151,12 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         ids = list(ids)
         there = [each for each in ids if each is not None]
         if nothing := len(ids) - len(there):
-            self.log.warning("%d of %d dataset_ids are None, so there is nothing to delete.", nothing, len(ids))
+            self.log.warning("%d of %d dataset_ids are None and left out.", nothing, len(ids))
         return there
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Delete the datasets, and return which."""
-        self._selected_by |= _given_to_instances(context, self.task_id)
+        self._selected_by |= self._given_by_mapping(context)
         with airflow_errors():
             order = self._read()
         if order.filtered:
@@ -291,15 +303,6 @@ class _Order(NamedTuple):
             raise CohereInputError(
                 "older_than of 0 alone would delete every dataset: give a longer time, or another filter as well."
             )
-
-
-def _given_to_instances(context: Context, task_id: str) -> set[str]:
-    """Return the arguments that a mapped task has; to its instances, ``None`` looks like none."""
-    dag: Any = context.get("dag")
-    task = dag.get_task(task_id) if dag is not None else None
-    expanded = getattr(getattr(task, "expand_input", None), "value", None)
-    partial = {name for name, value in getattr(task, "partial_kwargs", {}).items() if value is not None}
-    return partial | set(expanded if isinstance(expanded, dict) else ())
 
 
 def _summary(failed: dict[str, CohereDatasetsError], count: int, left: int) -> CohereDatasetsError:

@@ -420,6 +420,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"dataset_ids": ["a", 7]}, r"dataset_ids\[1\] must be a text"),
     ({"dataset_ids": [f"x-{n}" for n in range(1001)], "max_deletions": 5000}, "dataset_ids has 1001 ids"),
     ({"dataset_type": "x", "max_deletions": 0}, "max_deletions must be"),
+    ({"dataset_type": "x", "max_deletions": None}, "max_deletions must be"),
+    ({"dataset_type": "x", "max_deletions": ""}, "max_deletions must be"),
     ({"dataset_type": "x", "max_deletions": "all"}, "max_deletions must be"),
     ({"dataset_type": "x", "max_deletions": True}, "max_deletions must be"),
     ({"dataset_type": "x", "dry_run": ""}, "dry_run must be True or False"),
@@ -554,3 +556,39 @@ def test_ids_of_other_tasks_and_mapped_tasks(server: AdversarialServer, ids: lis
     assert [str(tasks["neither", index].state) for index in range(2)] == ["failed", "failed"]
     assert str(tasks["wider", 0].state) == "failed"
     assert server.model.ids() == set()
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("error:::airflow_provider_cohere_datasets")
+def test_none_in_expand_kwargs_deletes_no_more(server: AdversarialServer, ids: list[str]) -> None:
+    lost: list[dict[str, Any]] = [
+        {"dataset_id": None, "dataset_type": "embed-input"},
+        {"dataset_ids": None, "dataset_type": "embed-input"},
+        {"dataset_id": None},
+        {"dataset_ids": None},
+    ]
+    with DAG("cleanup", schedule=None) as dag:
+        CohereDeleteDatasetOperator.partial(task_id="lost").expand_kwargs(lost)
+        CohereDeleteDatasetOperator.partial(task_id="wider", dataset_type="embed-input").expand_kwargs(
+            [{"validation_status": None}, {"older_than": None}, {"max_deletions": None}]
+        )
+        CohereDeleteDatasetOperator.partial(task_id="dry", dataset_id=None, dry_run=True).expand_kwargs(
+            [{"dataset_type": "embed-input"}, {"older_than": 1}]
+        )
+    tasks = run(dag)
+    states = {name: str(task.state) for name, task in tasks.items()}
+    assert {state for (name, _), state in states.items() if name != "dry"} == {"failed"}
+    assert [states["dry", index] for index in range(2)] == ["success", "success"]
+    assert server.model.ids() == set(ids)
+
+
+def test_an_instance_of_a_mapped_task_names_what_was_none(server: AdversarialServer) -> None:
+    with DAG("cleanup", schedule=None) as dag:
+        task = CohereDeleteDatasetOperator.partial(task_id="each").expand(dataset_id=[None])
+    instance = task.unmap({"dataset_id": None})
+    with pytest.raises(
+        CohereInputError, match="dataset_id is empty: a template or another task gave no value"
+    ) as caught:
+        instance.execute({"dag": dag})
+    assert isinstance(caught.value, AirflowFailException)
+    assert server.requests == []
