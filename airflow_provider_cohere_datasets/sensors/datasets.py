@@ -117,9 +117,6 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poll_interval(poke_interval), **kwargs)
-        check_choice("skipped_as", skipped_as, "fail", "success")
-        if (dataset_id is None) == (dataset_ids is None):
-            raise CohereInputError("Give either dataset_id or dataset_ids.")
         self.dataset_id = dataset_id
         self.dataset_ids = dataset_ids
         self.skipped_as = skipped_as
@@ -133,9 +130,14 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         self.deferrable = deferrable
         self.start_from_trigger = start_from_trigger
         self.partition_outlets = partition_outlets
-        self._poll_policy()
-        if start_from_trigger:
-            self._start_from_trigger()
+        with airflow_errors():  # Of a mapped task, these are what another task gave, and no retry mends them.
+            check_choice("skipped_as", skipped_as, "fail", "success")
+            if (dataset_id is None) == (dataset_ids is None):
+                both = "not None" if dataset_id is None else "not both"
+                raise CohereInputError(f"Give either dataset_id or dataset_ids, {both}.")
+            self._poll_policy()
+            if start_from_trigger:
+                self._start_from_trigger()
 
     def _start_from_trigger(self) -> None:
         from airflow.triggers.base import StartTriggerArgs

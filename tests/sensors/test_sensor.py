@@ -63,8 +63,9 @@ def resume(event: object, **options: Any) -> Any:
     ],
 )
 def test_bad_arguments(options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(CohereInputError, match=problem):
+    with pytest.raises(CohereInputError, match=problem) as caught:
         sensor(**options)
+    assert isinstance(caught.value, AirflowFailException)  # A mapped task finds it when it runs.
 
 
 @pytest.mark.parametrize("mode", MODES)
