@@ -50,7 +50,7 @@ _SIGNS, _SIGNS_IF_RAGGED = 2, 8
 _CHASE = 20
 #: Rows read, and full pages in a row, after which the next pages are asked for ahead. Each may be a request too many
 #: where the list ends, which shall not happen to a short list.
-_LONG, _FULL_PAGES, _PAGES_AHEAD = 2_000, 4, 2
+_LONG, _FULL_PAGES, _PAGES_AHEAD = 5_000, 4, 2
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
 #: by one random pass in three is missed by all of them once in 500,000 times.
 _QUIET_PASSES = 12
@@ -301,7 +301,7 @@ class _Reading(Generic[P]):
             end = offset + count
             if count == 0:
                 signs += empty_at is None  # Stepping back through emptiness shows nothing more.
-                if offset == 0 or signs >= self._needed():
+                if offset == empty_at == 0 or signs >= self._needed():
                     return offset
                 edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
                 empty_at, pending = offset, None
@@ -335,8 +335,8 @@ class _Reading(Generic[P]):
                         return count
                     self.ragged = True  # A row stands there twice, or the list grows as we go: look more often.
                 at_the_edge = self.ledger.is_last(page.ids[-1])
-                # The server had room for more and did not show any; or what was empty begins right behind.
-                signs += (self.short and (at_the_edge or not self.ragged)) or empty_at == end
+                # The server had room for more and did not show any.
+                signs += self.short and (at_the_edge or not self.ragged)
                 if signs >= self._needed():
                     return end
                 # Look behind a page that may be the last; from any other go on with an overlap.
@@ -353,7 +353,8 @@ class _Reading(Generic[P]):
         self.chase = self.chase + 1 if count < self.size.rows else 0
         if self.finish is None and self.chase >= _CHASE:
             self.chase = 0
-            if not (yield from self._fetch(edge + 2 * count)).ids:
+            far = edge + 2 * count
+            if not (yield from self._fetch(far)).ids and not (yield from self._fetch(far)).ids:
                 self.finish = len(self.ledger) + 2 * count
         if self.finish is None or len(self.ledger) <= self.finish:
             return False

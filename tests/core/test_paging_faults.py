@@ -148,3 +148,14 @@ def test_chaos(lister: Lister) -> None:
         lister.server.reset(rows, Listing(cap=20))
         lister.server.chaos(0.25, seed, in_a_row=2)
         once(lister.read_again(), ids_of(rows))
+
+
+@pytest.mark.parametrize("false", [{}, {"datasets": []}])
+@pytest.mark.parametrize(("size", "cap"), [(5, 1), (30, 2), (30, 3), (30, 10), (30, 50)])
+def test_one_false_end_does_not_end_a_list(lister: Lister, size: int, cap: int, false: dict[str, Any]) -> None:
+    rows = ROWS[:size]
+    ends = lister.read(rows, Listing(cap=cap)).report.pages
+    for place in range(ends):
+        lister.server.reset(rows, Listing(cap=cap))
+        lister.server.script("GET", LIST, [*[Through()] * place, Answer(json=false)])
+        once(lister.read_again(), ids_of(rows))

@@ -281,7 +281,7 @@ def test_an_upload_is_never_sent_twice(
     # There is no next try of a task here that could look.
     assert isinstance(caught.value, AirflowFailException)
     assert server.count("POST") == 1
-    assert server.count("GET") == 3
+    assert server.count("GET") == 3 * 2  # No list is empty at the first sign.
 
 
 @pytest.mark.parametrize("fault", [error(400, "over capacity"), AnswerEarly(error(413, "too large"))])
