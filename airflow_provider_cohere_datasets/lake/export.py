@@ -150,6 +150,7 @@ class Export:
     def _write(self, stream: Checked, stream_pages: StreamPages) -> None:
         writer = RowGroupWriter(stream, file_schema(keep_raw=self._decoder.keep_raw), self._stamp)
         try:
+            writer.start()
             report = self._read(writer, stream_pages)
             with self._place.failures():
                 writer.finish()

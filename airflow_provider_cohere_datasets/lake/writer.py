@@ -43,6 +43,9 @@ class RowGroupWriter:
         self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="parquet-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; whatever interrupts this, :meth:`stop` ends it."""
         self._thread.start()
 
     def put(self, rows: pa.RecordBatch) -> None:

@@ -36,6 +36,7 @@ from airflow_provider_cohere_datasets.lake.errors import (
 )
 from airflow_provider_cohere_datasets.lake.export import Export, Selection
 from airflow_provider_cohere_datasets.lake.publish import Place
+from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
 from tests.adversary import (
     AdversarialServer,
     Answer,
@@ -273,6 +274,22 @@ def test_a_full_disk_leaves_nothing_behind(server: AdversarialServer, export: Ru
 def exporting(hook: CohereDatasetsHook, path: Path, **options: Any) -> tuple[Export, Callable[[], Any]]:
     export = Export(Place(path), Selection.of(page_size=10), Decoder(), STAMP, **options)
     return export, lambda: export.run(hook.stream_pages)
+
+
+def test_a_stop_while_the_writer_starts_leaves_no_thread(
+    hook: CohereDatasetsHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export, run = exporting(hook, tmp_path / "x.parquet")
+
+    def start_and_stop(writer: RowGroupWriter, start: Callable[[RowGroupWriter], None] = RowGroupWriter.start) -> None:
+        start(writer)
+        export.stop()
+
+    monkeypatch.setattr(RowGroupWriter, "start", start_and_stop)
+    with pytest.raises(CohereTaskStoppedError):
+        run()
+    assert [thread for thread in threading.enumerate() if thread.name == "parquet-writer"] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("from_handler", [True, False])

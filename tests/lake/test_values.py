@@ -25,6 +25,7 @@ from tests.lake.test_writer import Sink
 for include_samples in (True, False):
     sink = Sink()
     writing = RowGroupWriter(Checked(sink), file_schema(), STAMP)
+    writing.start()
     part = {"id": "p", "url": "https://storage/p?signature", "samples": ["{}"]}
     page = decode([{"id": "a", "created_at": "2026-01-02T03:04:05Z", "dataset_parts": [part]}])
     writing.put(page.take([0]).rows)

@@ -41,6 +41,7 @@ def written(pages: list[pa.RecordBatch]) -> pq.FileMetaData:
     sink = Sink()
     stream = Checked(sink)
     writing = RowGroupWriter(stream, file_schema(), STAMP)
+    writing.start()
     for page in pages:
         writing.put(page)
     writing.finish()
@@ -93,6 +94,7 @@ def test_a_full_disk_is_told_to_whoever_hands_over_and_never_blocks(room: int) -
         writing.finish()
 
     writing = RowGroupWriter(Checked(Sink(room)), file_schema(), STAMP)
+    writing.start()
     with pytest.raises(OSError, match="No space"):
         fill(writing)
     writing.stop()
@@ -102,6 +104,7 @@ def test_a_full_disk_is_told_to_whoever_hands_over_and_never_blocks(room: int) -
 def test_a_stopped_writer_writes_nothing_more_and_its_thread_ends() -> None:
     sink = Sink()
     writing = RowGroupWriter(Checked(sink), file_schema(), STAMP)
+    writing.start()
     writing.put(page_of(10))
     writing.stop()
     assert sink.data.getvalue() in {b"", b"PAR1"}
@@ -122,6 +125,7 @@ def test_fetching_is_ahead_of_writing_by_a_bounded_number_of_pages(monkeypatch: 
             return super().write(data)
 
     writing = RowGroupWriter(Checked(Watching()), file_schema(), STAMP)
+    writing.start()
     for number in range(5 * PAGES_AHEAD):
         if number == PAGES_AHEAD:
             as_far_as_it_goes.set()
