@@ -80,7 +80,8 @@ class Reply:
     :param url: the whole URL that was asked.
     :param status: the HTTP status.
     :param headers: the headers, names in lower case.
-    :param body: the decoded body; the API key in it, if a server echoes it, is replaced by asterisks.
+    :param body: the decoded body; the API key in it, if a server echoes it, is replaced by asterisks. In a success, a
+        key below 16 characters is not: it may be a word.
     :param received_at: seconds since 1970 when it came.
     :param decoded: what its reader made of the body before the answer was asked for.
     """
@@ -201,6 +202,17 @@ def read_result(call: Call, reply: Reply, key: str) -> Any:
     if key not in value and others:
         raise unexpected(call, reply, f"{printable(', '.join(map(repr, others)))[:100]} instead of {key!r}")
     return value.get(key)
+
+
+def read_rows(call: Call, reply: Reply) -> list[Any]:
+    """Read the answer to :func:`list_datasets`; an empty list may be ``[]``, ``null`` or left out.
+
+    :raises CohereUnexpectedAnswerError: if it is not a list.
+    """
+    rows = read_result(call, reply, "datasets")
+    if rows is not None and not isinstance(rows, list):
+        raise unexpected(call, reply, "something else than a list of datasets")
+    return rows or []
 
 
 def read_dataset(call: Call, reply: Reply) -> Dataset:

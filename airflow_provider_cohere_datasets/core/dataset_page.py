@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from airflow_provider_cohere_datasets.core.calls import read_result, unexpected
+from airflow_provider_cohere_datasets.core.calls import read_rows
 from airflow_provider_cohere_datasets.core.filters import microseconds
 from airflow_provider_cohere_datasets.core.ledger import nameless
 from airflow_provider_cohere_datasets.core.models import Dataset
@@ -54,16 +54,8 @@ class DatasetPage:
 
 
 def read_page(call: Call, reply: Reply) -> DatasetPage:
-    """Read the answer to ``GET /v1/datasets``; an empty list may be ``[]``, ``null`` or left out.
-
-    :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
-    """
-    rows = read_result(call, reply, "datasets")
-    if rows is None:
-        return DatasetPage(())
-    if not isinstance(rows, list):
-        raise unexpected(call, reply, "something else than a list of datasets")
-    return DatasetPage([_read_row(row) for row in rows])
+    """Read the answer to ``GET /v1/datasets``."""
+    return DatasetPage([_read_row(row) for row in read_rows(call, reply)])
 
 
 def _read_row(row: object) -> Dataset | int:

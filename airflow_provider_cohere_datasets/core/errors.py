@@ -140,13 +140,13 @@ class CohereRateLimitError(CohereApiError):
 
 
 class CohereServerError(CohereApiError):
-    """The server failed or was too slow (408, 499, 5xx except 501)."""
+    """The server failed or was too slow (408, 499, 5xx except 501, and any status below 200)."""
 
     permanent = False
 
 
 class CohereUnexpectedAnswerError(CohereApiError):
-    """A success status whose body is not what the API sends, as a proxy or a cut body gives."""
+    """An answer that is not the API's: a success with another body, as a proxy or a cut body gives, or a web page."""
 
     permanent = False
 

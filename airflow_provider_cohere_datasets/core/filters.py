@@ -28,7 +28,7 @@ def given(name: str, value: Any) -> str | None:
 
     :param name: the argument's name, for the error.
     :param value: what the user gave.
-    :raises CohereInputError: if it is not a text, or the text is "None".
+    :raises CohereInputError: if it is not a text that can be stored, or the text is "None".
     """
     if value is None:
         return None

@@ -56,7 +56,7 @@ class Requirements(NamedTuple):
     def of(
         cls, *, required_status: Any = None, max_age: Any = None, allowed_types: Any = None, **counts: Any
     ) -> Requirements:
-        """Check and normalise the requirements; an empty text means "not set".
+        """Check and normalise the requirements; an empty text means "not set", but for ``allowed_types``.
 
         :param required_status: any text, because the set of statuses is open; ``validated`` if it is not set.
         :param max_age: a duration, or seconds as a number or as a text of one.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cohere_datasets.core.calls import read_object, read_result, unexpected
+from airflow_provider_cohere_datasets.core.calls import read_object, read_rows, unexpected
 from airflow_provider_cohere_datasets.core.ledger import nameless
 from airflow_provider_cohere_datasets.core.untrusted import printable, storable, total
 from airflow_provider_cohere_datasets.core.urls import without_queries
@@ -142,18 +142,12 @@ def _page_decoder() -> SchemaValidator:
 
 
 def read_raw_page(call: Call, reply: Reply) -> RawPage:
-    """Read the answer to ``GET /v1/datasets``.
-
-    :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
-    """
+    """Read the answer to ``GET /v1/datasets``."""
     try:
-        return RawPage.of(_page_decoder().validate_json(reply.body)["datasets"])
-    except ValueError:
-        pass  # It is not quite as usual: read it as anything, and say what is wrong with it.
-    rows = read_result(call, reply, "datasets")
-    if rows is not None and not isinstance(rows, list):
-        raise unexpected(call, reply, "something else than a list of datasets")
-    return RawPage.of(rows or ())
+        rows = _page_decoder().validate_json(reply.body)["datasets"]
+    except ValueError:  # It is not quite as usual: read it as anything, and say what is wrong with it.
+        rows = read_rows(call, reply)
+    return RawPage.of(rows)
 
 
 def read_observation(call: Call, reply: Reply) -> Observation:

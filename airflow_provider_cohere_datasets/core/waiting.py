@@ -68,7 +68,7 @@ class Watch:
     :param goal: what counts as done.
     :param max_failures: looks in a row that may fail before the wait ends; ``None`` for any number.
     :param tell: told in words what changed, once for each change.
-    :param warn: told once of each status that the reference does not list.
+    :param warn: told once of each status that the reference does not list, and of each look that failed.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import RetryPolicy
 
-#: The longest that a server may put anybody off; Airflow itself never waits longer for a next try.
+#: The longest that a server may put anybody off; with exponential backoff Airflow itself waits no longer by default.
 LONGEST = timedelta(days=1)
 
 

@@ -130,12 +130,10 @@ class Decoder:
         self, call: Call, reply: Reply, body: bytes, problems: dict[int, list[str]], unnamed: dict[int, int]
     ) -> pa.StructArray:
         values = read_values(body)
-        if values is None:
-            # Raises if the answer is an error or no JSON; else it has no list, which is how the API may say "none".
-            values = calls.read_result(call, reply, "datasets") or []
-            self.listless = True
         if not isinstance(values, list):
-            raise calls.unexpected(call, reply, f"datasets that are not a list but a {type(values).__name__}")
+            # Raises if the answer is an error or no JSON; else it has no list, which is how the API may say "none".
+            values = calls.read_rows(call, reply)
+            self.listless = True
         rows = read_rows(values, problems)
         for position, row in enumerate(rows):
             if row.get("id") is None:

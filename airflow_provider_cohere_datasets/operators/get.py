@@ -24,7 +24,8 @@ _USERS = ("schema",)
 class CohereGetDatasetOperator(CohereDatasetsOperator):
     """Return what is known of one dataset, as small JSON (``GET /v1/datasets/{id}``).
 
-    Samples and URLs are left out unless asked for; a URL in any other text loses its query, which may be a signature.
+    Samples and URLs are left out unless asked for; a URL in any other text of the API loses its query, which
+    may be a signature; samples and ``schema``, which are the user's, stay as they are.
     Of the validation warnings the first 100 are kept.
 
     :param dataset_id: its id.

@@ -48,7 +48,7 @@ class Ahead:
             flight
             for flight in self._flights
             if flight is not wanted
-            and (not flight.ended.is_set() or (flight.call in call.ahead and (wanted or flight.succeeded)))
+            and (not flight.ended.is_set() or (flight.call in call.ahead and (wanted or _succeeded(flight.outcome))))
         ]
         for ahead in call.ahead:
             if len(self._flights) < _MOST and all(flight.call != ahead for flight in self._flights):
@@ -100,10 +100,6 @@ class _Flight:
         self.call = call
         self.ended = threading.Event()
         self.outcome: Reply | TransportFailure | None = None
-
-    @property
-    def succeeded(self) -> bool:
-        return _succeeded(self.outcome)
 
 
 def _succeeded(outcome: Reply | TransportFailure | None) -> TypeGuard[Reply]:

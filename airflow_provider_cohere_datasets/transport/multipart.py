@@ -42,7 +42,7 @@ class SizedFile:
     :param progress: told how many bytes were read.
     """
 
-    def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
+    def __init__(self, file: IO[bytes], progress: Progress) -> None:
         self._file = file
         self._progress = progress
         self._version = _version(file)
@@ -65,8 +65,7 @@ class SizedFile:
             raise UnreadableFileError(CHANGED)
         if not data:
             raise UnreadableFileError("it ended before its size was read")
-        if self._progress is not None:
-            self._progress.add(len(data))
+        self._progress.add(len(data))
         return data
 
 

@@ -63,7 +63,3 @@ def test_the_body_of_a_call_tells_its_progress(caplog: pytest.LogCaptureFixture)
             pass
     assert len(caplog.messages) == 3
     assert all(" of 10.0 MB (" in line for line in caplog.messages)
-
-
-def test_a_file_alone_tells_nobody() -> None:
-    assert SizedFile(io.BytesIO(b"abc")).read(10) == b"abc"
