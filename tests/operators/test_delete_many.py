@@ -567,7 +567,7 @@ def test_none_in_expand_kwargs_deletes_no_more(server: AdversarialServer, ids: l
         {"dataset_id": None},
         {"dataset_ids": None},
     ]
-    with DAG("cleanup", schedule=None) as dag:
+    with DAG("given_nothing", schedule=None) as dag:
         CohereDeleteDatasetOperator.partial(task_id="lost").expand_kwargs(lost)
         CohereDeleteDatasetOperator.partial(task_id="wider", dataset_type="embed-input").expand_kwargs(
             [{"validation_status": None}, {"older_than": None}, {"max_deletions": None}]
@@ -583,7 +583,7 @@ def test_none_in_expand_kwargs_deletes_no_more(server: AdversarialServer, ids: l
 
 
 def test_an_instance_of_a_mapped_task_names_what_was_none(server: AdversarialServer) -> None:
-    with DAG("cleanup", schedule=None) as dag:
+    with DAG("given_nothing", schedule=None) as dag:
         task = CohereDeleteDatasetOperator.partial(task_id="each").expand(dataset_id=[None])
     instance = task.unmap({"dataset_id": None})
     with pytest.raises(
