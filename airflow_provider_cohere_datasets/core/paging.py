@@ -301,6 +301,7 @@ class _Reading(Generic[P]):
             end = offset + count
             if count == 0:
                 signs += empty_at is None  # Stepping back through emptiness shows nothing more.
+                # One answer may be false; in front of the first row there is nothing else to ask for than that again.
                 if offset == empty_at == 0 or signs >= self._needed():
                     return offset
                 edge, back = offset, max(1, 2 * back, self._overlap(self.widest))

@@ -244,9 +244,10 @@ def handlers() -> Iterator[None]:
     }
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    assert {number: signal.getsignal(number) for number in usual} == usual
+    after = {number: signal.getsignal(number) for number in usual}
     for number, handler in before.items():
         signal.signal(number, handler)
+    assert after == usual
 
 
 @pytest.mark.usefixtures("handlers")
