@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from airflow_provider_cohere_datasets.core.calls import Call, Reply
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -58,6 +60,38 @@ def export(hook: CohereDatasetsHook, tmp_path: Path) -> Callable[..., dict[str, 
         return exporting.run(hook.stream_pages)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket "lake" that Airflow reaches by the connection "lake_s3"."""
+    connection = {
+        "conn_type": "aws",
+        "login": "key",
+        "password": "secret",
+        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE_S3", json.dumps(connection))
+    fs = fsspec.filesystem(
+        "s3",
+        key="key",
+        secret="secret",
+        endpoint_url=moto,
+        client_kwargs={"region_name": "us-east-1"},
+        use_listings_cache=False,
+    )
+    fs.call_s3("create_bucket", Bucket="lake")
+    yield fs
+    fs.rm("lake", recursive=True)
 
 
 SELECTION = ("page_size", "limit", "dataset_type", "validation_status", "before", "after")

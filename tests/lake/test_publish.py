@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 from s3fs import S3File, S3FileSystem
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
@@ -20,38 +19,6 @@ from tests.adversary import AdversarialServer, error, make_datasets
 from tests.versions import attach, stores
 
 KEY = "lake/cohere/ds=2026-01-01/datasets.parquet"
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket "lake" that Airflow reaches by the connection "lake_s3"."""
-    connection = {
-        "conn_type": "aws",
-        "login": "key",
-        "password": "secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_LAKE_S3", json.dumps(connection))
-    fs = fsspec.filesystem(
-        "s3",
-        key="key",
-        secret="secret",
-        endpoint_url=moto,
-        client_kwargs={"region_name": "us-east-1"},
-        use_listings_cache=False,
-    )
-    fs.call_s3("create_bucket", Bucket="lake")
-    yield fs
-    fs.rm("lake", recursive=True)
 
 
 def uploads_left(fs: Any) -> list[Any]:

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
-from moto.server import ThreadedMotoServer
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
@@ -373,15 +372,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     size, kibibytes = map(int, found.stdout.splitlines()[-1].split())
     assert size > 120_000_000
     assert kibibytes < 110_000
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def test_a_parquet_file_in_s3(moto: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
