@@ -87,6 +87,11 @@ class Account:
     client_name: str = DEFAULT_CLIENT_NAME
     policy: RequestPolicy = RequestPolicy()
 
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the base URL leads to this machine, which is never reached through a proxy."""
+        return _is_loopback(urlsplit(self.base_url).hostname or "")
+
     @classmethod
     def of(
         cls,
@@ -156,7 +161,9 @@ def _base_url(host: str | None, schema: str | None, port: int | None, label: str
         raise CohereInputError(f"{problem} is not a URL.") from None
     if parts.username is not None or parts.password is not None:
         raise CohereInputError(f"{problem} contains a user or password; the key belongs in the password field.")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if parts.query or parts.fragment:  # Not shown, because a secret may stand there.
+        raise CohereInputError(f"{problem} must look like {DEFAULT_BASE_URL}, without a query or a fragment.")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise CohereInputError(f"{problem} must look like {DEFAULT_BASE_URL}, not {text[:100]!r}.")
     odd = ":" not in parts.hostname and not re.fullmatch(r"[\w.-]+", parts.hostname)
     if odd or not text.isascii() or not text.isprintable() or " " in text or "\\" in text:

@@ -191,17 +191,22 @@ def read_object(call: Call, reply: Reply) -> dict[str, Any]:
     return value
 
 
+def _says_error(answer: Mapping[str, Any]) -> bool:
+    return any(answer.get(name) for name in _ERRORS)
+
+
 def read_result(call: Call, reply: Reply, key: str) -> Any:
     """Read one value of an answer that may leave it out when it is zero or empty; ``None`` if it does.
 
     :raises CohereUnexpectedAnswerError: if it says something else instead, as an error that came with a success status.
     """
     value = read_object(call, reply)
+    found = value.get(key)
     # Numbers may go with a list that is left out because it is empty, and ``meta`` is about the API itself.
     others = [name for name, each in value.items() if each and isinstance(each, str | list | dict) and name != "meta"]
-    if key not in value and others:
+    if not found and (_says_error(value) if key in value else others):
         raise unexpected(call, reply, f"{printable(', '.join(map(repr, others)))[:100]} instead of {key!r}")
-    return value.get(key)
+    return found
 
 
 def read_rows(call: Call, reply: Reply) -> list[Any]:
@@ -248,7 +253,7 @@ def read_usage(call: Call, reply: Reply) -> int:
 def read_created(call: Call, reply: Reply) -> str:
     """Read the answer to :func:`create_dataset`: the id."""
     value = read_object(call, reply)
-    if not _ERRORS.isdisjoint(value):  # Errors have an id, too.
+    if _says_error(value):  # Errors have an id, too.
         raise unexpected(call, reply, "an error")
     try:
         return checked_id(value.get("id"), "id")
@@ -258,7 +263,7 @@ def read_created(call: Call, reply: Reply) -> str:
 
 def read_deleted(call: Call, reply: Reply) -> None:
     """Read the answer to :func:`delete_dataset`: an empty object, or nothing."""
-    if reply.body.strip() and not _ERRORS.isdisjoint(read_object(call, reply)):
+    if reply.body.strip() and _says_error(read_object(call, reply)):
         raise unexpected(call, reply, "an error")
 
 

@@ -28,7 +28,7 @@ _MAX_MESSAGE = 1000
 #: gRPC's words behind the gateway: "received message larger than max (5242880 vs. 4194304)".
 _TOO_LARGE = re.compile(r"message (is )?(larger|too large|exceeds|size)|larger than max|response too large", re.I)
 _MONTH = re.compile(r"\bmonth", re.I)
-_LIMIT = re.compile(r"(?<!rate )\blimit\b", re.I)
+_LIMIT = re.compile(r"(?<!rate )\blimit\b|\bpage.?size\b|\btoo (many|large|big)\b", re.I)
 _WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<")
 
 
@@ -95,7 +95,7 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     kind, what = _kind(reply.status, message, listing=listing)
     if kind is errors.CohereDatasetNotFoundError and _WEB_PAGE.match(reply.body):
         # The API answers with JSON. A gateway without its backend, or another server, does not know what is there.
-        kind, what = errors.CohereUnexpectedAnswerError, "A web page came instead of the API's answer."
+        kind, what = errors.CohereInvalidRequestError, "A web page came instead of the API's answer."
     subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"
     sentence = what.format(subject=subject, operation=call.operation)
     said = f": {message.rstrip('.')}." if message else "."
@@ -150,7 +150,9 @@ def _explanation(reply: Reply) -> tuple[str | None, str]:
     else:
         if isinstance(value, dict):
             error_id = _shareable(value["id"])[:100] if isinstance(value.get("id"), str) else None
-            text = next((value[key] for key in ("message", "error", "detail") if isinstance(value.get(key), str)), "")
+            texts = [said for key in ("message", "error", "detail") if isinstance(said := value.get(key), str) and said]
+            # What explains may also be an object or a list, as FastAPI's: shown as it came.
+            text = texts[0] if texts else text if any(value.values()) else ""
     text = _shareable(text).strip()
     return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
 
@@ -159,14 +161,15 @@ def retry_after(headers: Mapping[str, str], received_at: float) -> float | None:
     """Return the seconds that a server asks to wait, or ``None``.
 
     ``retry-after-ms`` wins over ``Retry-After``, which may be seconds, with or without a fraction, or an HTTP date;
-    a date is measured against the server's own ``Date``, so a wrong clock on either side does not matter.
+    a date is measured against the server's own ``Date``, so a wrong clock on either side does not matter. Of several
+    numbers, as when the header is sent twice, the first counts.
 
     :param headers: the reply's headers, names in lower case.
     :param received_at: seconds since 1970, for a server that sends no ``Date``.
     """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,12}(\.\d{0,9})?", value):
+        value = headers.get(name, "").partition(",")[0].strip()
+        if re.fullmatch(r"\d{1,300}(\.\d{0,9})?", value):  # More would be infinite.
             return float(value) / unit
     until = http_date(headers.get("retry-after"))
     if until is None:

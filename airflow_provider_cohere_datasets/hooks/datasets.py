@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +23,7 @@ from airflow_provider_cohere_datasets.hooks import configuration
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Connection
@@ -89,6 +90,8 @@ class CohereDatasetsHook(BaseHook):
                 f"The extra of connection {self.conn_id!r} must be a JSON object, not a {type(extra).__name__}."
             )
         known = [field.name for field in fields(RequestPolicy)]
+        if not isinstance(self.request_policy or {}, Mapping):
+            raise CohereInputError(f"request_policy must be a mapping, not {self.request_policy!r:.40}.")
         for name in self.request_policy or ():
             if name not in known:
                 raise CohereInputError(f"request_policy has no value {name!r:.40}, only {', '.join(known)}.")

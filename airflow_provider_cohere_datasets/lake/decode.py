@@ -130,10 +130,11 @@ class Decoder:
         self, call: Call, reply: Reply, body: bytes, problems: dict[int, list[str]], unnamed: dict[int, int]
     ) -> pa.StructArray:
         values = read_values(body)
-        if not isinstance(values, list):
-            # Raises if the answer is an error or no JSON; else it has no list, which is how the API may say "none".
+        if not values or not isinstance(values, list):
+            listless = not isinstance(values, list)
+            # Raises if the answer is an error or no JSON; else there are no datasets.
             values = calls.read_rows(call, reply)
-            self.listless = True
+            self.listless = self.listless or listless
         rows = read_rows(values, problems)
         for position, row in enumerate(rows):
             if row.get("id") is None:
@@ -156,7 +157,8 @@ def read_fast(body: bytes) -> pa.StructArray | None:
     if answer.num_rows != 1 or answer.column("datasets").null_count:
         return None
     rows = answer.column("datasets").chunk(0).values
-    return rows if _is_exact(rows) else None
+    # Beside an empty list, an error may stand.
+    return rows if len(rows) and _is_exact(rows) else None
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -65,6 +65,7 @@ class BlockingTransport:
         self._counting = threading.Lock()
         self._pace = pace_of(account)
         self._session = _Session()
+        self._session.trust_env = not account.is_on_this_machine  # Of the environment, only proxies are left.
         self._session.verify = ca_bundle() or True
         self._session.headers.clear()
         self._session.auth = _Bearer(account.api_key)

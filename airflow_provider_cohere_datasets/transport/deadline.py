@@ -7,6 +7,7 @@ closes the socket under the request instead.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
 from functools import cache
@@ -70,8 +71,25 @@ class Deadline:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+class _LastAnswer(http.client.HTTPResponse):
+    """Passes over what servers send before their answer, as 103 Early Hints; http.client does for 100 alone.
+
+    What is not read here would be taken for the answer to the next request.
+    """
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 < self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = self.msg = None  # type: ignore[assignment]  # Or it would not read on.
+            super().begin()
+        # Nobody asked for another protocol, so nothing that follows can be understood.
+        self.will_close = self.will_close or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS
+
+
 class _Watched:
     """Mixed into connections: tells the watch of the running request which connection it uses."""
+
+    response_class = _LastAnswer
 
     def connect(self) -> None:
         watch: Deadline = _current.watch

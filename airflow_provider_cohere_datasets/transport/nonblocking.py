@@ -71,6 +71,7 @@ class NonblockingTransport:
             self._client = httpx.AsyncClient(
                 follow_redirects=False,
                 verify=_tls(bundle),
+                trust_env=not account.is_on_this_machine,  # Of the environment, only proxies are left.
                 headers=headers_for(account),
                 timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),
                 event_hooks={"response": [_hide_location]},

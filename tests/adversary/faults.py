@@ -55,6 +55,19 @@ class Chunked(Spoil):
 
 
 @dataclass(frozen=True)
+class EarlyHints(Spoil):
+    """Announce the right answer by two that are none, ``seconds`` before it."""
+
+    seconds: float = 0.0
+
+    def play(self, exchange: Exchange) -> None:
+        answer = self.given(exchange)
+        exchange.wire.send(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        exchange.wire.wait(self.seconds)
+        answer.play(exchange)
+
+
+@dataclass(frozen=True)
 class StaleKeepAlive(Spoil):
     """The right answer, after which the connection is closed though nobody announced it."""
 

@@ -120,6 +120,17 @@ def test_something_else_in_a_success(key: str, said: object) -> None:
     assert calls.read_usage(calls.get_usage(), reply({key: said, "organization_usage": 5})) == 5
 
 
+@pytest.mark.parametrize("key", ["message", "error", "errors", "detail"])
+@pytest.mark.parametrize("rows", [[], None])
+def test_an_error_beside_an_empty_list(key: str, rows: object) -> None:
+    call = calls.list_datasets(ListFilters(), limit=5, offset=0)
+    with pytest.raises(CohereUnexpectedAnswerError, match=f"with '{key}' instead of 'datasets'"):
+        calls.read_rows(call, reply({"datasets": rows, key: "the backend is gone"}))
+    assert calls.read_rows(call, reply({"datasets": rows, key: ""})) == []
+    assert calls.read_rows(call, reply({"datasets": rows, "warnings": ["old"]})) == []
+    assert calls.read_rows(call, reply({"datasets": [1], key: "cut"})) == [1]
+
+
 def test_what_says_nothing_beside_a_value_that_is_left_out() -> None:
     others = {"meta": {"api_version": {"version": "1"}}, "total": 0, "limit": 100, "more": False, "next": "", "x": None}
     assert calls.read_result(calls.get_usage(), reply(others), "datasets") is None
@@ -129,7 +140,7 @@ def test_what_says_nothing_beside_a_value_that_is_left_out() -> None:
 def test_a_deletion_that_came_with_an_error(key: str) -> None:
     with pytest.raises(CohereUnexpectedAnswerError, match="answered 200 with an error"):
         calls.read_deleted(calls.delete_dataset("a"), reply({"deleted": False, key: "it is used by a job"}))
-    calls.read_deleted(calls.delete_dataset("a"), reply({"id": "a", "deleted": True}))
+    calls.read_deleted(calls.delete_dataset("a"), reply({"id": "a", "deleted": True, key: None}))
 
 
 @pytest.mark.parametrize(

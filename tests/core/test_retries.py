@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -41,7 +42,10 @@ LATER = "Mon, 03 Feb 2020 04:05:36 GMT"
         ({"retry-after": "Mon, 03 Feb 2020 04:05:36 -0000"}, 30),
         ({"retry-after": "Mon, 03 Feb 99999999999999999999999 04:05:06 GMT"}, None),
         ({"retry-after": "Mon, 32 Feb 2020 04:05:06 GMT"}, None),
-        ({"retry-after": "1" * 13}, None),
+        ({"retry-after": "1" * 13}, 1111111111111),
+        ({"retry-after": "1" * 301}, None),
+        ({"retry-after": "600, 700"}, 600),
+        ({"retry-after-ms": "250,soon"}, 0.25),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-30"}, None),
     ],
@@ -132,6 +136,21 @@ def test_the_servers_words_may_be_no_utf8_and_are_cut() -> None:
     assert words(b"x" * 1001) == f": {'x' * 1000}…."
     # A key in it would not have been found.
     assert words('{"message": "no"}'.encode("utf-16")) == "."
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"detail": [{"loc": ["query", "limit"]}]}, ': {"detail": [{"loc": ["query", "limit"]}]}.'),
+        ({"message": 5}, ': {"message": 5}.'),
+        ({"message": "", "error": "no"}, ": no."),
+        ({"message": ""}, "."),
+        ({}, "."),
+    ],
+)
+def test_the_servers_words_may_be_more_than_a_text(value: object, said: str) -> None:
+    found = error_for(calls.get_usage(), Reply("http://x", 400, {}, json.dumps(value).encode()))
+    assert found.message.partition("answered 400")[2] == said
 
 
 def test_signed_urls_in_the_servers_words_lose_their_signature() -> None:

@@ -125,7 +125,8 @@ def test_what_cannot_be_a_key_is_refused_and_never_shown(
     [
         ("ftp://api.cohere.com", "must look like"),
         ("https://", "must look like"),
-        ("https://api.cohere.com/?key=1", "must look like"),
+        (f"https://api.cohere.com/?key={SECRET}", "without a query"),
+        (f"https://api.cohere.com/#{SECRET}", "without a query"),
         ("https://api.cohere.com:port", "not a URL"),
         (f"https://user:{SECRET}@api.cohere.com", "user or password"),
         ("http://api.cohere.com", "plain http"),
@@ -153,6 +154,13 @@ def test_the_environment_never_wins(
     connect(password="")
     with pytest.raises(CohereInputError, match="API key is missing"):
         CohereDatasetsHook().get_usage()
+
+
+@pytest.mark.parametrize("policy", [5, ["max_tries"], "max_tries"])
+def test_a_policy_that_is_no_mapping(connect: Connect, policy: Any) -> None:
+    connect()
+    with pytest.raises(CohereInputError, match=r"^request_policy must be a mapping, not "):
+        CohereDatasetsHook(request_policy=policy).get_usage()
 
 
 def test_the_hook_wins_over_the_extra_and_that_over_the_defaults(connect: Connect) -> None:

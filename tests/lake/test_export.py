@@ -183,6 +183,18 @@ def test_an_answer_without_the_list_over_a_file_with_rows_is_told(
     assert any("had 12 rows" in message for message in said(caplog)) is warned
 
 
+@pytest.mark.parametrize("rows", [[], None])
+def test_an_error_beside_no_datasets_leaves_the_old_file(
+    server: AdversarialServer, export: Run, tmp_path: Path, rows: Any
+) -> None:
+    server.reset(make_datasets(3))
+    export()
+    server.script("GET", None, [Answer(json={"datasets": rows, "message": "the backend is gone"})], repeat=True)
+    with pytest.raises(CohereUnexpectedAnswerError):
+        export()
+    assert len(ids_in(tmp_path / "datasets.parquet")) == 3
+
+
 ROTTEN = [make_dataset(0), {"id": "rotten", "name": 5, "created_at": "\x1b[31m"}, {"name": "nameless"}, make_dataset(3)]
 
 

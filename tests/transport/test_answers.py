@@ -150,6 +150,9 @@ def test_a_200_is_no_failure_even_if_it_talks_of_one(server: AdversarialServer, 
         (adversary.oversized(), CoherePageTooLargeError),
         (error(413, "too large"), CoherePageTooLargeError),
         (error(422, "limit must not be greater than 100"), CoherePageTooLargeError),
+        (error(422, "page size must not exceed 30"), CoherePageTooLargeError),
+        (error(400, "too many rows asked for"), CoherePageTooLargeError),
+        (Answer(422, json={"detail": [{"loc": ["query", "limit"], "msg": "too big"}]}), CoherePageTooLargeError),
         (error(400, "invalid limit"), CoherePageTooLargeError),
         (error(422, "rate limit"), CohereInvalidRequestError),
         (error(422, "no such filter"), CohereInvalidRequestError),
@@ -202,7 +205,7 @@ def test_a_long_message_is_cut(server: AdversarialServer, client: Client, answer
     assert str(got.value).endswith("….")
 
 
-@pytest.mark.parametrize("answer", [adversary.html(400), adversary.html(401), Answer(403, json={"message": 5})])
+@pytest.mark.parametrize("answer", [adversary.html(400), adversary.html(401)])
 def test_a_page_for_browsers_is_not_quoted(server: AdversarialServer, client: Client, answer: Answer) -> None:
     server.script("GET", ONE, [answer])
     with pytest.raises(CohereApiError, match=rf"answered {answer.status}\.$"):

@@ -15,7 +15,7 @@ import requests.adapters
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTransportError
-from tests.adversary import AdversarialServer, Answer, Close, DripBody, Reset, StaleKeepAlive, Through
+from tests.adversary import AdversarialServer, Answer, Close, DripBody, EarlyHints, Reset, StaleKeepAlive, Through
 from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, ROWS, Connect
 from tests.transport.harness import KEY, Client
@@ -47,6 +47,20 @@ def test_a_connection_is_kept(server: AdversarialServer, client: Client) -> None
         client.get(ID)
     client.usage()
     assert len({request.connection for request in server.requests}) == 1
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05])
+def test_each_request_gets_its_own_answer(server: AdversarialServer, client: Client, seconds: float) -> None:
+    server.script("GET", None, [EarlyHints(seconds=seconds)], repeat=True)
+    assert [client.get(row["id"]).id for row in ROWS] == [row["id"] for row in ROWS]
+    assert server.count() == len(ROWS)
+    assert len({request.connection for request in server.requests}) == 1
+
+
+def test_what_speaks_another_protocol_is_left(server: AdversarialServer, client: Client) -> None:
+    server.script("GET", ONE, [Answer(101)])
+    assert client.get(ID).id == ID
+    assert len({request.connection for request in server.requests}) == 2
 
 
 def test_a_lost_idle_connection_is_replaced(server: AdversarialServer, client: Client) -> None:
@@ -116,6 +130,15 @@ def test_a_proxy_of_the_environment_is_used(
     assert [request.raw_target for request in server.requests] == [f"http://nowhere.invalid{ONE}"]
 
 
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
+def test_this_machine_is_not_reached_through_a_proxy(
+    server: AdversarialServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, free_port: int, name: str
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port}")
+    for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+        assert connect(url).get(ID).id == ID
+
+
 def test_a_proxy_that_is_not_there(connect: Connect, monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
     monkeypatch.setenv("http_proxy", f"http://user:secret@127.0.0.1:{free_port}")
     with pytest.raises(CohereTransportError) as got:
@@ -157,11 +180,12 @@ def test_an_upload_has_a_connection_of_its_own(server: AdversarialServer, connec
 
 @pytest.fixture
 def _socks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for PySocks, whose proxy at socks.invalid reaches everything."""
+    """A stand-in for PySocks, whose proxy at socks.invalid knows nowhere.invalid: it is this machine."""
 
     def create_connection(address: tuple[str, int], *, proxy_addr: str, timeout: float, **_: Any) -> socket.socket:
         assert proxy_addr == "socks.invalid"
-        return socket.create_connection(address, timeout)
+        assert address[0] == "nowhere.invalid"
+        return socket.create_connection(("127.0.0.1", address[1]), timeout)
 
     names = {"ProxyError": OSError, "PROXY_TYPE_SOCKS4": 1, "PROXY_TYPE_SOCKS5": 2}
     monkeypatch.setitem(sys.modules, "socks", SimpleNamespace(create_connection=create_connection, **names))
@@ -174,10 +198,11 @@ def _socks(monkeypatch: pytest.MonkeyPatch) -> None:
 @real_time
 @pytest.mark.usefixtures("_socks")
 def test_a_socks_proxy(server: AdversarialServer, connector: Callable[..., Client]) -> None:
-    client = connector("blocking")
+    url = server.url.replace("127.0.0.1", "nowhere.invalid")
+    client = connector("blocking", url)
     for _ in range(3):
         assert client.get(ID).id == ID
     assert len({request.connection for request in server.requests}) == 1
     server.script("GET", ONE, [DripBody()])
     with pytest.raises(CohereTransportError, match=r"no complete answer within 0\.5 s"):
-        connector("blocking", max_tries=1, total_timeout=0.5).get(ID)
+        connector("blocking", url, max_tries=1, total_timeout=0.5).get(ID)

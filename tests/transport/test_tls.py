@@ -120,7 +120,7 @@ def test_an_environment_that_httpx_cannot_use(
     monkeypatch.setitem(sys.modules, "socksio", None)
     monkeypatch.setenv(name, value)
     with pytest.raises(CohereInputError, match=says) as got:
-        NonblockingTransport(Account("https://127.0.0.1:1", KEY))
+        NonblockingTransport(Account("https://nowhere.invalid:1", KEY))
     assert "secret" not in str(got.value)
 
 

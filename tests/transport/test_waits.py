@@ -67,7 +67,7 @@ def test_the_server_is_obeyed(server: AdversarialServer, connect: Connect, answe
 
 
 @pytest.mark.parametrize(
-    "value", ["", "soon", "-5", "1e3", "inf", "nan", "5, 5", "Mon, 99 Foo 2020 04:05:06 GMT", "\xb2"]
+    "value", ["", "soon", "-5", "1e3", "inf", "nan", "x, 5", "Mon, 99 Foo 2020 04:05:06 GMT", "\xb2"]
 )
 def test_nonsense_is_no_wait(server: AdversarialServer, client: Client, value: str) -> None:
     server.script("GET", ONE, [error(503, retry_after=value)])
