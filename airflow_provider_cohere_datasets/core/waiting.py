@@ -210,6 +210,7 @@ def wait_for(
     :param timeout: seconds; 0 or less makes one look.
     """
     started = yield from _clock()
+    last = timeout <= 0
     while True:
         try:
             over = watch.see((yield from looker.look(watch.open_ids, policy)))
@@ -217,10 +218,12 @@ def wait_for(
             over = watch.fail(error)
         if over is not None:
             return over
-        elapsed = (yield from _clock()) - started
-        if elapsed >= timeout:
+        if last:
             return watch.timed_out()
-        yield calls.Pause(min(max(poll.delay(elapsed), watch.pause), timeout - elapsed))
+        elapsed = (yield from _clock()) - started
+        delay, left = max(poll.delay(elapsed), watch.pause), timeout - elapsed
+        last = delay >= left  # Also if that look took until after the end.
+        yield calls.Pause(max(0.0, min(delay, left)))
 
 
 def _clock() -> calls.Flow[float]:

@@ -226,6 +226,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; raise what ends the wait."""
+        self._look_began = time.time()
         watch, store = self._watch, context.get("task_state_store") if self.reschedule else None
         if store is not None:
             stored = store.get(_STATE)
@@ -285,14 +286,25 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         )
 
     def _poke_until_done(self, context: Context) -> Any:
+        entered = time.time()
         try:
             return super().execute(context)
         except AirflowSensorTimeout:
-            raise self._timed_out() from None
+            pass
         except AirflowSkipException as over:
             # With soft_fail and never_fail Airflow has skips of its own, which would say less than ours.
-            error = over.__cause__ or self._timed_out()
-            raise _skipped(error) from error
+            if over.__cause__ is not None:
+                raise _skipped(over.__cause__) from over.__cause__
+        if self._look_began - self._began(context, entered) >= self.timeout:
+            raise self._timed_out()
+        return self._last_look(context)  # Because that look took until the time was up.
+
+    def _began(self, context: Context, entered: float) -> float:
+        """Return when the wait began: rescheduled, that was in another process."""
+        first, ti = None, context["ti"]
+        if self.reschedule:  # Airflow 2 gives the first start to each process.
+            first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else ti.start_date
+        return first.timestamp() if first is not None else entered
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         elapsed = run_duration()

@@ -21,6 +21,7 @@ class Staged:
     """Answers each request as the stories of the datasets have it at this time.
 
     :param stories: by the dataset's id; that of ``"*"`` holds for every request.
+    :param seconds: how long each answer takes, which tells what was so when the request came.
     """
 
     needs_body: ClassVar[int | None] = None
@@ -28,6 +29,7 @@ class Staged:
     server: AdversarialServer
     clock: VirtualClock
     stories: Mapping[str, Story]
+    seconds: float = 0.0
 
     def play(self, exchange: Exchange) -> None:
         fault: Fault = Through()
@@ -39,6 +41,7 @@ class Staged:
                 self.server.model.delete(dataset_id)
             elif dataset_id == ALL or exchange.request.path.endswith(f"/{dataset_id}"):
                 fault = state
+        self.clock.now += self.seconds
         fault.play(exchange)
 
     def _set(self, dataset_id: str, fields: Mapping[str, Any]) -> None:
@@ -49,11 +52,13 @@ class Staged:
         self.server.model.update(dataset_id, **fields)
 
 
-def stage(server: AdversarialServer, clock: VirtualClock, stories: Mapping[str, Story]) -> None:
+def stage(
+    server: AdversarialServer, clock: VirtualClock, stories: Mapping[str, Story], *, seconds: float = 0.0
+) -> None:
     """Let a server tell these stories."""
     server.model.datasets.clear()
     for dataset_id, story in stories.items():
         if dataset_id != ALL and story[0][1] is not None:
             server.model.add(make_dataset(len(server.model.datasets), id=dataset_id, name=dataset_id, status="queued"))
     server._scripts.clear()
-    server.script(None, None, [Staged(server, clock, stories)], repeat=True)
+    server.script(None, None, [Staged(server, clock, stories, seconds)], repeat=True)

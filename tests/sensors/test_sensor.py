@@ -226,6 +226,22 @@ def test_the_timeout_counts_from_the_first_start_whatever_happens_to_the_trigger
         resume(event, timeout=100)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_look_that_takes_until_the_time_is_up_is_not_the_last(
+    mode: Mode, server: AdversarialServer, clock: VirtualClock, soft_fail: bool
+) -> None:
+    runner = Runner(clock, dataset_id="a", soft_fail=soft_fail)
+    stage(server, clock, {"a": [(0, "queued"), (90, "validated")]}, seconds=40)
+    end = ending(runner, mode, server)
+    assert (end.raised, len(end.requests), round(end.seconds)) == (None, 3, 150)
+    stage(server, clock, {"a": [(0, "queued")]}, seconds=40)
+    end = ending(runner, mode, server)
+    assert (end.raised, end.cause) == ("AirflowSkipException" if soft_fail else end.cause, "AirflowSensorTimeout")
+    assert "a was queued" in str(end.message)
+    assert len(end.requests) == 3
+
+
 @pytest.mark.parametrize("mode", ["deferrable", "shared"])
 def test_validated_while_no_triggerer_ran(mode: Mode, server: AdversarialServer, clock: VirtualClock) -> None:
     stage(server, clock, {"a": [(0, "processing"), (150, "validated")]})
