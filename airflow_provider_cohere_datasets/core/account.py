@@ -27,9 +27,9 @@ class RequestPolicy:
     :param max_retry_after: seconds; the longest wait that the server may ask for. If it asks for more, the call
         fails at once and says so.
     :param connect_timeout: seconds to connect.
-    :param read_timeout: seconds of silence while an answer is read.
+    :param read_timeout: seconds of silence while an answer is awaited and read, or a file is sent.
     :param total_timeout: seconds for one request as a whole, however busy the connection is.
-    :param upload_timeout: the same for an upload.
+    :param upload_timeout: the same for an upload, whose answer is awaited to the end of them.
     :param requests_per_minute: requests that one process sends with the API key at the most, at even distances;
         ``None`` for no limit. Cohere allows 500 a minute to all processes together.
     """

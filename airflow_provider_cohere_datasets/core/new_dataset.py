@@ -87,7 +87,7 @@ class NewDataset:
         for argument, text in (("text_separator", text_separator), ("csv_delimiter", csv_delimiter)):
             if text is not None:
                 checked_text(argument, text)
-        if csv_delimiter and len(csv_delimiter) != 1:
+        if csv_delimiter is not None and len(csv_delimiter) != 1:
             raise CohereInputError(f"csv_delimiter must be one character, not {csv_delimiter!r:.40}.")
         return cls(
             checked_name,
@@ -97,7 +97,7 @@ class NewDataset:
             _names("keep_fields", keep_fields),
             _names("optional_fields", optional_fields),
             text_separator or None,
-            csv_delimiter or None,
+            csv_delimiter,
         )
 
     def query(self) -> list[tuple[str, str]]:

@@ -60,12 +60,9 @@ class Observation:
         reason = None
         if status == "failed":
             error = dataset.get("validation_error")
-            reason = error.strip() if isinstance(error, str) and error.strip() else "no reason given"
-            if warnings:
-                reason = f"{reason} (warnings: {'; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS])})"
-            reason = printable(without_queries(reason))
-            if len(reason) > _MAX_TEXT:
-                reason = f"{reason[:_MAX_TEXT]}…"
+            reason = _shown(error.strip() if isinstance(error, str) and error.strip() else "no reason given")
+            if warnings:  # Cut by themselves, or a long error would leave none.
+                reason = f"{reason} (warnings: {_shown('; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS]))})"
         return cls(
             storable(str(dataset["id"])),
             status,
@@ -76,6 +73,11 @@ class Observation:
             _text(dataset.get("name")),
             _text(dataset.get("dataset_type")),
         )
+
+
+def _shown(text: str) -> str:
+    text = printable(without_queries(text))
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def _list(value: object) -> list[Any]:
@@ -145,9 +147,10 @@ def read_raw_page(call: Call, reply: Reply) -> RawPage:
     """Read the answer to ``GET /v1/datasets``."""
     try:
         rows = _page_decoder().validate_json(reply.body)["datasets"]
-    except ValueError:  # It is not quite as usual: read it as anything, and say what is wrong with it.
-        rows = read_rows(call, reply)
-    return RawPage.of(rows)
+    except ValueError:
+        rows = []
+    # What is not quite as usual is read as anything, to say what is wrong with it; beside no rows, an error may stand.
+    return RawPage.of(rows or read_rows(call, reply))
 
 
 def read_observation(call: Call, reply: Reply) -> Observation:

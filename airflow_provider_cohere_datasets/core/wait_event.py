@@ -9,7 +9,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereEventError
 from airflow_provider_cohere_datasets.core.observation import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 #: The version of :class:`WaitEvent` as it crosses from the trigger to the task through Airflow's database.
 EVENT_VERSION = 1
@@ -49,9 +49,12 @@ class WaitEvent:
         ]
 
     @classmethod
-    def from_json(cls, payload: object) -> WaitEvent:
+    def from_json(cls, payload: object, ids: Collection[object], done: Collection[str]) -> WaitEvent:
         """Read an event, and refuse everything that is not exactly one.
 
+        :param payload: what the trigger yielded.
+        :param ids: the datasets that are waited for; an event about others is none for this task.
+        :param done: the statuses of success.
         :raises CohereEventError: so that no unknown event is ever taken for success.
         """
         if not isinstance(payload, dict):
@@ -71,7 +74,8 @@ class WaitEvent:
             or outcome not in {"ready", "error", "timeout"}
             or rows is None
             or isinstance(error, dict) != (outcome == "error")
-            or (outcome == "ready" and not (rows and all(row.status in {"validated", "skipped"} for row in rows)))
+            or not {row.id for row in rows} <= set(ids)
+            or (outcome == "ready" and not {row.id for row in rows if row.status in done} == set(ids))
         ):
             raise CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
         return cls(outcome, rows, error)  # type: ignore[arg-type]  # it is one of the three
@@ -85,6 +89,7 @@ def observations_in(rows: object) -> tuple[Observation, ...] | None:
         and {"id", "status"} <= row.keys() <= known
         and isinstance(row["id"], str)
         and (row["status"] is None or isinstance(row["status"], str))
+        and all(isinstance(row.get(name, 0), int) for name in ("num_rows", "size_bytes", "warnings"))
         for row in rows
     ):
         return None

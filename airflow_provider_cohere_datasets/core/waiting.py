@@ -47,6 +47,11 @@ class Goal:
     skipped_as: Literal["fail", "success"] = "fail"
     fail_fast: bool = True
 
+    @property
+    def done(self) -> frozenset[str]:
+        """The statuses of success."""
+        return frozenset({"validated", "skipped"} if self.skipped_as == "success" else {"validated"})
+
 
 def assess(status: str | None, goal: Goal) -> Verdict:
     """Return what a status means; ``None`` stands for a dataset that does not exist.
@@ -56,7 +61,7 @@ def assess(status: str | None, goal: Goal) -> Verdict:
     """
     if status is None:
         return Verdict.GONE
-    if status == "validated" or (status == "skipped" and goal.skipped_as == "success"):
+    if status in goal.done:
         return Verdict.READY
     return {"failed": Verdict.FAILED, "skipped": Verdict.SKIPPED}.get(status, Verdict.WAIT)
 
@@ -167,10 +172,12 @@ class Watch:
         return self._event("timeout")
 
     def last_seen(self) -> str:
-        """Return the last status of what is still waited for, in words."""
+        """Return the last status of what is still waited for, and what failed meanwhile, in words."""
         ids, seen = self.open_ids, self.seen
         shown = ", ".join(f"{i} was {seen[i].status if i in seen else 'not seen'}" for i in ids[:_MAX_LISTED])
-        return f"Last seen: {shown}{f' and {len(ids) - _MAX_LISTED} more' if len(ids) > _MAX_LISTED else ''}."
+        more = f" and {len(ids) - _MAX_LISTED} more" if len(ids) > _MAX_LISTED else ""
+        failed = [failure for row in seen.values() if (failure := failure_of(row, self._goal)) is not None]
+        return f"Last seen: {shown}{more}.{_listed(failed)}"
 
     def _event(
         self, outcome: Literal["ready", "error", "timeout"], error: errors.CohereDatasetsError | None = None
@@ -193,9 +200,14 @@ class Watch:
         first, *others = self._failed.values()
         if not others:
             return first
-        shown = " ".join(str(failure) for failure in list(self._failed.values())[:_MAX_LISTED])
-        more = f" And {len(self._failed) - _MAX_LISTED} more." if len(self._failed) > _MAX_LISTED else ""
-        return type(first)(f"{len(self._failed)} of {len(self._ids)} datasets are not ready: {shown}{more}")
+        return type(first)(
+            f"{len(self._failed)} of {len(self._ids)} datasets are not ready:{_listed([first, *others])}"
+        )
+
+
+def _listed(failures: Sequence[errors.CohereDatasetsError]) -> str:
+    shown = "".join(f" {failure}" for failure in failures[:_MAX_LISTED])
+    return f"{shown} And {len(failures) - _MAX_LISTED} more." if len(failures) > _MAX_LISTED else shown
 
 
 def wait_for(

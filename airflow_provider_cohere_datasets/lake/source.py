@@ -19,7 +19,7 @@ from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentenc
 from airflow_provider_cohere_datasets.lake.paths import absolute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import IO, Protocol, TypeAlias
 
     from airflow_provider_cohere_datasets.lake.conversion import Rows
@@ -91,15 +91,13 @@ def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[
         raise CohereInputError(f"{argument} {name!r} has an unsupported format: its name must end in {endings}.")
     what = f"{argument} {str(path)!r}"
     info = _check(what, path)
-    version = next((info[name] for name in _VERSIONS if info.get(name)), "")
-    fingerprint = _fingerprint(path, info["size"], version)
     if suffix == _PARQUET:
         from airflow_provider_cohere_datasets.lake.conversion import parquet_rows
 
         with _reading(what):
             # The parts of Parquet that are read next to each other are not next to each other in the file.
             rows = parquet_rows(what, stack.enter_context(path.open("rb", cache_type="none")))
-        return lambda: _converted(argument, path.stem, rows, stack, fingerprint)
+        return lambda: _converted(argument, path.stem, rows, stack)
     if info["size"] > MAX_BYTES:
         raise CohereInputError(f"{what} has {info['size']} bytes; Cohere takes at most {MAX_BYTES}.")
 
@@ -108,12 +106,23 @@ def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[
             stream: IO[bytes] = path.open("rb")
             return stream
 
-    return lambda: Upload(argument, path.name, open_file, CONTENT_TYPES[suffix], info["size"], fingerprint)
+    def make() -> Upload:
+        fingerprint = _fingerprint(suffix, *_content(what, path, info))
+        return Upload(argument, path.name, open_file, CONTENT_TYPES[suffix], info["size"], fingerprint)
+
+    return make
 
 
-def _converted(
-    argument: str, stem: str, rows: Rows, stack: contextlib.ExitStack, fingerprint: str | None = None
-) -> Upload:
+def _content(what: str, path: Any, info: Mapping[str, Any]) -> Iterable[object]:
+    """Return what tells the content of a file again: of a local one a digest, else what the storage says of it."""
+    if (path.protocol or "file") != "file":
+        return path, info["size"], next((info[name] for name in _VERSIONS if info.get(name)), "")
+    # Neither its time nor its place: after a worker was lost, another may have fetched it again.
+    with _reading(what), path.open("rb") as file:
+        return [hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _converted(argument: str, stem: str, rows: Rows, stack: contextlib.ExitStack) -> Upload:
     from airflow_provider_cohere_datasets.lake.conversion import write_json_lines
 
     try:
@@ -134,7 +143,7 @@ def _converted(
         open_file,
         CONTENT_TYPES[".jsonl"],
         file.tell(),
-        fingerprint or _fingerprint(digest),
+        _fingerprint(digest),
     )
 
 

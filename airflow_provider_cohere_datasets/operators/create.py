@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
 
@@ -380,11 +380,12 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
         from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
+        from airflow_provider_cohere_datasets.core.waiting import Goal
 
+        created = (event.get("carried") if isinstance(event, dict) else None) or {}
         with airflow_errors(self.conn_id):
-            over = WaitEvent.from_json(event)
-        created = cast("dict[str, Any]", event).get("carried") or {}
-        self._dataset_id = over.observations[0].id if over.observations else created.get("id")
+            over = WaitEvent.from_json(event, [created.get("id")], Goal(self.skipped_as).done)
+        self._dataset_id = created.get("id")
 
         def complete() -> dict[str, Any]:
             ended, watch = over, None

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
-    from airflow_provider_cohere_datasets.core.waiting import Watch
+    from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
@@ -203,15 +203,20 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
     @cached_property
     def _watch(self) -> Watch:
-        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
+        from airflow_provider_cohere_datasets.core.waiting import Watch
 
         return Watch(
             self._ids(),
-            Goal(self.skipped_as, self.fail_fast),
+            self._goal(),
             max_failures=self._poll_policy().max_failures,
             tell=self.log.info,
             warn=self.log.warning,
         )
+
+    def _goal(self) -> Goal:
+        from airflow_provider_cohere_datasets.core.waiting import Goal
+
+        return Goal(self.skipped_as, self.fail_fast)
 
     def _ids(self) -> list[str]:
         from airflow_provider_cohere_datasets.core.selection import waited_for
@@ -342,7 +347,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
         def complete() -> Any:
             with airflow_errors(self.conn_id):
-                over = WaitEvent.from_json(event)
+                over = WaitEvent.from_json(event, self._ids(), self._goal().done)
             if over.outcome != "timeout":
                 return self._result(over, context)
             self._watch.recall({"seen": over.to_json()["observations"]})

@@ -156,7 +156,11 @@ class BlockingTransport:
                         data=data,
                         stream=True,
                         allow_redirects=False,
-                        timeout=(min(policy.connect_timeout, deadline), min(policy.read_timeout, deadline)),
+                        # A server is silent while it stores what was uploaded.
+                        timeout=(
+                            min(policy.connect_timeout, deadline),
+                            deadline if call.uploads else min(policy.read_timeout, deadline),
+                        ),
                     )
                 )
                 if is_packed_otherwise(response.headers):

@@ -122,7 +122,7 @@ def test_long_texts_are_cut() -> None:
             "name": long,
         }
     )
-    assert len(str(seen.reason)) == 501
+    assert str(seen.reason) == f"{long[:500]}… (warnings: {long[:500]}…)"
     assert len(str(seen.name)) == 500
     assert seen.warnings == 50
     assert len(str(Observation.of({"id": "a", "validation_status": long}).status)) == 500

@@ -14,7 +14,7 @@ def query(**values: object) -> list[tuple[str, str]]:
 
 def test_only_what_is_set_is_sent() -> None:
     assert query() == [("name", "reviews"), ("type", "embed-input")]
-    empty = {"keep_fields": "", "optional_fields": [], "text_separator": "", "csv_delimiter": ""}
+    empty = {"keep_fields": "", "optional_fields": [], "text_separator": ""}
     assert query(**empty) == query()
 
 
@@ -72,6 +72,7 @@ def test_names_have_49_characters_at_most() -> None:
         ("skip_malformed_input", "True", "must be True or False, not 'True'"),
         ("skip_malformed_input", "", "must be True or False, not ''"),
         ("csv_delimiter", ";;", "must be one character"),
+        ("csv_delimiter", "", "must be one character"),
         ("csv_delimiter", 5, "must be a text, not int"),
         ("text_separator", ["a"], "must be a text, not list"),
         ("keep_fields", "a,b", "must be a list of field names"),

@@ -309,11 +309,12 @@ def test_a_memory_of_something_else(memory: Any) -> None:
     assert over.outcome == "ready"
 
 
+BOTH = frozenset({"validated", "skipped"})
 _READY: dict[str, Any] = WaitEvent("ready", (Observation("a", "validated"),)).to_json()
 
 
 def test_an_event_needs_no_more_than_id_and_status() -> None:
-    event = WaitEvent.from_json({**_READY, "observations": [{"id": "a", "status": "validated"}]})
+    event = WaitEvent.from_json({**_READY, "observations": [{"id": "a", "status": "validated"}]}, "a", BOTH)
     assert event.observations == (Observation("a", "validated"),)
 
 
@@ -324,7 +325,7 @@ def test_events_keep_everything() -> None:
         WaitEvent("timeout", rows),
         WaitEvent("ready", (Observation("a", "validated"), Observation("b", "skipped"))),
     ):
-        assert WaitEvent.from_json(json.loads(json.dumps(event.to_json()))) == event
+        assert WaitEvent.from_json(json.loads(json.dumps(event.to_json())), "ab", BOTH) == event
 
 
 @pytest.mark.parametrize(
@@ -343,13 +344,18 @@ def test_events_keep_everything() -> None:
         ({**_READY, "observations": None}, "is not known"),
         ({**_READY, "observations": []}, "is not known"),
         ({**_READY, "observations": [{"id": "a", "status": "failed"}]}, "is not known"),
+        ({**_READY, "observations": [{"id": "a", "status": "skipped"}]}, "is not known"),
+        ({**_READY, "observations": [{"id": "b", "status": "validated"}]}, "is not known"),
+        ({**_READY, "observations": [{"id": i, "status": "validated"} for i in "ab"]}, "is not known"),
+        ({**_READY, "outcome": "timeout", "observations": [{"id": "b", "status": "queued"}]}, "is not known"),
+        ({**_READY, "observations": [{"id": "a", "status": "validated", "num_rows": "DROP"}]}, "is not known"),
         ({**_READY, "error": {}}, "is not known"),
         ({**_READY, "outcome": "error"}, "is not known"),
     ],
 )
 def test_an_event_that_is_none(payload: object, words: str) -> None:
     with pytest.raises(CohereEventError, match=words) as caught:
-        WaitEvent.from_json(payload)
+        WaitEvent.from_json(payload, ["a"], {"validated"})
     assert isinstance(caught.value, CohereDatasetsError)
     assert caught.value.permanent
 

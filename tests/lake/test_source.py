@@ -330,11 +330,11 @@ def test_the_fingerprint_of_a_file(tmp_path: Path, name: str) -> None:
         return only(path).fingerprint
 
     first = write(TABLE, 1000)
-    assert write(TABLE, 1000) == only(str(path)).fingerprint == first
-    assert write(TABLE, 1001) != first  # rewritten
+    assert write(TABLE, 1001) == only(path.as_uri()).fingerprint == first
+    assert write(TABLE.slice(1), 1001) != first
+    write(TABLE, 1000)
     path.rename(tmp_path / f"y{path.suffix}")
-    os.utime(tmp_path / f"y{path.suffix}", (1000, 1000))
-    assert only(tmp_path / f"y{path.suffix}").fingerprint != first
+    assert only(tmp_path / f"y{path.suffix}").fingerprint == first
 
 
 def test_the_fingerprint_of_a_table_is_its_content() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -339,6 +340,18 @@ def test_a_404_alone_is_no_reason_to_upload_again(server: AdversarialServer, dat
     assert made(server) == [first["id"]]
 
 
+def test_the_same_data_fetched_again_is_the_same_data(server: AdversarialServer, data: Path) -> None:
+    task = Task(data)
+    first = task.run()
+    data.write_text(data.read_text())
+    os.utime(data, (1000, 1000))
+    again = data.with_name("again.jsonl")
+    again.write_text(data.read_text())
+    for same in (str(data), data.as_uri(), str(again)):
+        assert (task.run(data=same)["id"], task.run()["adopted"]) == (first["id"], True)
+    assert made(server) == [first["id"]]
+
+
 def test_a_web_page_is_not_taken_for_the_end_of_a_dataset(server: AdversarialServer, data: Path) -> None:
     task = Task(data)
     first = task.run()
@@ -433,7 +446,7 @@ def test_who_clears_a_task_may_keep_its_dataset(server: AdversarialServer, data:
     ids=lambda change: next(iter(change)),
 )
 def test_other_arguments_make_another_dataset(server: AdversarialServer, data: Path, change: dict[str, Any]) -> None:
-    (data.parent / "other.jsonl").write_text('{"text": "hello"}\n')
+    (data.parent / "other.jsonl").write_text('{"text": "others"}\n')
     task = Task(data)
     first = task.run()["id"]
     files = {name: str(data.parent / value) for name, value in change.items() if value == "other.jsonl"}
@@ -883,14 +896,18 @@ def test_what_is_validated_at_once_is_not_deferred(server: AdversarialServer, da
     assert Task(data, **WAIT, deferrable=True).run()["status"] == "validated"
 
 
-def test_an_event_without_what_was_created_still_names_the_dataset(server: AdversarialServer, data: Path) -> None:
-    """From a trigger that did not carry what the task had given it."""
+@pytest.mark.parametrize("outcome", ["ready", "error", "timeout"])
+def test_an_event_about_another_dataset_is_refused(server: AdversarialServer, data: Path, outcome: Any) -> None:
     validating(server, "queued")
-    task = Task(data, **WAIT, deferrable=True)
+    task = Task(data, **WAIT, deferrable=True, delete_on_failure=True)
     deferred = deferred_by(task)
-    (dataset_id,) = made(server)
-    event = WaitEvent("ready", (Observation(dataset_id, "validated", 1, 2),)).to_json()
-    assert task.resume(deferred, event)["id"] == dataset_id
+    failed = CohereDatasetFailedError("no").details() if outcome == "error" else None
+    status = "validated" if outcome == "ready" else "failed"
+    event = WaitEvent(outcome, (Observation("other", status),), failed).to_json()
+    for carried in (deferred.trigger.serialize()[1]["carried"], None):
+        with pytest.raises(CohereEventError):
+            task.resume(deferred, {**event, "carried": carried})
+    assert server.count("DELETE") == 0
 
 
 def test_the_time_in_the_triggerer_is_up(server: AdversarialServer, data: Path) -> None:

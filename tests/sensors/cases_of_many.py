@@ -61,6 +61,17 @@ def many_cases() -> list[Case]:
             seconds=60,
         ),
         Case(
+            "one fails, the other is never validated",
+            {
+                "a": [(0, {"validation_status": "failed", "validation_error": "row 3 has no text"})],
+                "b": [(0, "queued")],
+            },
+            "AirflowSensorTimeout",
+            options=COLLECT,
+            says=("b was queued", "'a' failed its validation: row 3"),
+            seconds=100,
+        ),
+        Case(
             "one is refused, the other waited for",
             {"a": [(0, error(400))], "b": queued},
             "CohereInvalidRequestError",

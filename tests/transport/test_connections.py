@@ -14,8 +14,12 @@ import pytest
 import requests.adapters
 
 from airflow_provider_cohere_datasets.core.calls import Upload
-from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTransportError
-from tests.adversary import AdversarialServer, Answer, Close, DripBody, EarlyHints, Reset, StaleKeepAlive, Through
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereInputError,
+    CohereTransportError,
+    CohereUploadUnknownError,
+)
+from tests.adversary import AdversarialServer, Answer, Close, DripBody, EarlyHints, Reset, Slow, StaleKeepAlive, Through
 from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, ROWS, Connect
 from tests.transport.harness import KEY, Client
@@ -176,6 +180,19 @@ def test_an_upload_has_a_connection_of_its_own(server: AdversarialServer, connec
     client.get(ID)
     first, upload, last = (request.connection for request in server.requests)
     assert first != upload == last
+
+
+@real_time
+def test_an_upload_waits_for_its_answer_as_long_as_it_may_take(
+    server: AdversarialServer, connector: Callable[..., Client]
+) -> None:
+    server.script("POST", None, [Slow(seconds=0.5)], repeat=True)
+    upload = Upload("data", "x.jsonl", lambda: io.BytesIO(b'{"text": "x"}'))
+    connector("blocking", read_timeout=0.2).create([upload])
+    assert server.count() == 1
+    with pytest.raises(CohereUploadUnknownError, match=r"no complete answer within 0\.2 s"):
+        connector("blocking", upload_timeout=0.2).create([upload])
+    assert server.count() == 2
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ BAD: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", BAD, ids=str)
 def test_bad_values_end_in_an_event(options: dict[str, Any], shared: bool, server: AdversarialServer) -> None:
     event = asyncio.run(fire(trigger(**options), shared=shared))
-    assert WaitEvent.from_json(event).outcome == "error"
+    assert WaitEvent.from_json(event, (), ()).outcome == "error"
     assert error_from_details(event["error"]).permanent
     assert server.count() == 0
 
