@@ -10,11 +10,9 @@ from airflow_provider_cohere_datasets.assets.datasets import HOST, create_asset
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from airflow.providers.common.compat.sdk import Context
-
 
 def emit(
-    context: Context,
+    context: Mapping[str, Any],
     outlets: Iterable[Any],
     *,
     extra: Mapping[str, Any] | None = None,

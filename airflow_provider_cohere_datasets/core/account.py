@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_BASE_URL = "https://api.cohere.com"
+#: No value of a policy may be as large; far above what makes sense.
+_MOST = 1_000_000_000
 DEFAULT_CLIENT_NAME = "airflow-provider-cohere-datasets"
 
 
@@ -64,10 +66,10 @@ class RequestPolicy:
                 number = float("nan")
             least = 1 if whole else 0
             # "not (a <= b)" also refuses NaN.
-            usable = least <= number < 1e9 and (number > 0 or name.startswith(("backoff", "max_retry")))
+            usable = least <= number < _MOST and (number > 0 or name.startswith(("backoff", "max_retry")))
             if not usable or (whole and not number.is_integer()):
-                kind = "a whole number from 1 up" if whole else "a number above 0" if minute else "a number of seconds"
-                raise CohereInputError(f"{name} in {source} must be {kind}, not {value!r:.40}.")
+                kind = "a whole number from 1" if whole else "a number above 0" if minute else "a number of seconds"
+                raise CohereInputError(f"{name} in {source} must be {kind} and below {_MOST}, not {value!r:.40}.")
             new[name] = int(number) if whole else number
         return replace(self, **new)
 

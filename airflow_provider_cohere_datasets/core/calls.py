@@ -204,8 +204,9 @@ def read_result(call: Call, reply: Reply, key: str) -> Any:
     found = value.get(key)
     # Numbers may go with a list that is left out because it is empty, and ``meta`` is about the API itself.
     others = [name for name, each in value.items() if each and isinstance(each, str | list | dict) and name != "meta"]
-    if not found and (_says_error(value) if key in value else others):
-        raise unexpected(call, reply, f"{printable(', '.join(map(repr, others)))[:100]} instead of {key!r}")
+    if not found and (_says_error(value) or (key not in value and others)):
+        said = printable(", ".join(repr(name) for name, each in value.items() if each))[:100]
+        raise unexpected(call, reply, f"{said} instead of {key!r}")
     return found
 
 

@@ -122,7 +122,7 @@ class CohereDatasetNotFoundError(CohereApiError):
 
 
 class CohereInvalidRequestError(CohereApiError):
-    """The API refuses the request as it is (400, 422, 501 and other 4xx, and a web page with 404)."""
+    """The API refuses the request as it is (400, 422, 501 and other 4xx)."""
 
 
 class CoherePageTooLargeError(CohereInvalidRequestError):
@@ -146,7 +146,7 @@ class CohereServerError(CohereApiError):
 
 
 class CohereUnexpectedAnswerError(CohereApiError):
-    """An answer that is not the API's: a success with another body, as a proxy or a cut body gives."""
+    """An answer that is not the API's: a success with another body, as a proxy or a cut body gives, or a web page."""
 
     permanent = False
 

@@ -28,7 +28,9 @@ _MAX_MESSAGE = 1000
 #: gRPC's words behind the gateway: "received message larger than max (5242880 vs. 4194304)".
 _TOO_LARGE = re.compile(r"message (is )?(larger|too large|exceeds|size)|larger than max|response too large", re.I)
 _MONTH = re.compile(r"\bmonth", re.I)
-_LIMIT = re.compile(r"(?<!rate )\blimit\b|\bpage.?size\b|\btoo (many|large|big)\b", re.I)
+_LIMIT = re.compile(r"(?<!rate )\blimit\b|\bpage.?size\b|\btoo many (rows|datasets|items|results)\b", re.I)
+#: Names in a JSON text: they tell what there is, not what is wrong.
+_NAMES = re.compile(r'"[^"]*":')
 _WEB_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<")
 
 
@@ -66,7 +68,8 @@ def exchange(
             if unknown is not None:
                 raise unknown from error
             most = policy.max_tries if tries is None or isinstance(error, errors.CohereRateLimitError) else tries
-            if error.permanent or sent - redirects >= most:
+            # A web page with 404 may pass, but not within seconds.
+            if error.permanent or sent - redirects >= most or getattr(error, "status", None) == 404:
                 raise
             delay = _delay(error, sent - redirects, policy, uniform)
         yield Pause(delay)
@@ -92,10 +95,10 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     """Return the error that a reply's status means. The status decides; the body only explains."""
     error_id, message = _explanation(reply)
     listing = call.path == "/v1/datasets" and call.method == "GET"
-    kind, what = _kind(reply.status, message, listing=listing)
+    kind, what = _kind(reply.status, _NAMES.sub("", message), listing=listing)
     if kind is errors.CohereDatasetNotFoundError and _WEB_PAGE.match(reply.body):
         # The API answers with JSON. A gateway without its backend, or another server, does not know what is there.
-        kind, what = errors.CohereInvalidRequestError, "A web page came instead of the API's answer."
+        kind, what = errors.CohereUnexpectedAnswerError, "A web page came instead of the API's answer."
     subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"
     sentence = what.format(subject=subject, operation=call.operation)
     said = f": {message.rstrip('.')}." if message else "."
@@ -151,8 +154,8 @@ def _explanation(reply: Reply) -> tuple[str | None, str]:
         if isinstance(value, dict):
             error_id = _shareable(value["id"])[:100] if isinstance(value.get("id"), str) else None
             texts = [said for key in ("message", "error", "detail") if isinstance(said := value.get(key), str) and said]
-            # What explains may also be an object or a list, as FastAPI's: shown as it came.
-            text = texts[0] if texts else text if any(value.values()) else ""
+            # What explains may also be an object or a list, as FastAPI's. Written anew, no escape hides a URL in it.
+            text = texts[0] if texts else json.dumps(value, ensure_ascii=False) if any(value.values()) else ""
     text = _shareable(text).strip()
     return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
 

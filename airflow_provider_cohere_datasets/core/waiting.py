@@ -176,8 +176,7 @@ class Watch:
         ids, seen = self.open_ids, self.seen
         shown = ", ".join(f"{i} was {seen[i].status if i in seen else 'not seen'}" for i in ids[:_MAX_LISTED])
         more = f" and {len(ids) - _MAX_LISTED} more" if len(ids) > _MAX_LISTED else ""
-        failed = [failure for row in seen.values() if (failure := failure_of(row, self._goal)) is not None]
-        return f"Last seen: {shown}{more}.{_listed(failed)}"
+        return f"Last seen: {shown}{more}.{_listed(list(self._failed.values()))}"
 
     def _event(
         self, outcome: Literal["ready", "error", "timeout"], error: errors.CohereDatasetsError | None = None

@@ -22,7 +22,7 @@ from airflow_provider_cohere_datasets.lake.schema import SCHEMA_VERSION, file_sc
 from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from airflow_provider_cohere_datasets.core.paging import ListReport
     from airflow_provider_cohere_datasets.lake.decode import Decoder
@@ -192,7 +192,7 @@ class Export:
                     self._log.info("%d rows in %d pages so far, %.0f rows/s.", self._rows, self._pages, rate)
 
     def _take_note_of(self, page: DecodedPage) -> None:
-        for position, problems in page.problems.items():
+        for position, problems in {**self._doubts(page), **page.problems}.items():
             what = f"Dataset {page.ids[position]!r:.120}: {'; '.join(problems):.500}"
             if self._decoder.on_bad_row == "fail":
                 raise CohereBadRowError(f"{what}.")
@@ -202,6 +202,21 @@ class Export:
         self._rows += len(page.ids)
         self._pages += 1
         self._newest = max((at for at in (self._newest, *page.created) if at is not None), default=None)
+
+    def _doubts(self, page: DecodedPage) -> dict[int, list[str]]:
+        """Return which rows are exported only because nobody can tell whether they match the filters."""
+        filters = self._selection.filters
+        values: dict[str, Sequence[object]] = {}
+        if filters.after is not None or filters.before is not None:
+            values["created_at"] = page.created
+        if filters.dataset_type is not None:
+            values["dataset_type"] = page.texts("dataset_type")
+        return {
+            position: [f"it has no {name}, so it matches every filter of that"]
+            for name, column in values.items()
+            for position, value in enumerate(column)
+            if value is None
+        }
 
     def _empty_is_fine(self) -> bool:
         if self._if_empty == "fail":

@@ -13,7 +13,7 @@ _PERMANENT = (
     FileExistsError,
     io.UnsupportedOperation,
 )
-_PERMANENT_ERRNO = (errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
+_PERMANENT_ERRNO = (errno.EBUSY, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 #: Nor against these answers: wrong credentials, too few rights, no such bucket or container.
 _PERMANENT_STATUS = (401, 403, 404)
 #: How gcsfs tells the latter but one.

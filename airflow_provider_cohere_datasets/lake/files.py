@@ -119,6 +119,8 @@ def _check_rename(path: Path) -> None:
     :raises OSError: if a file cannot be renamed to this, or its folder cannot be made durable.
     """
     os.close(os.open(path.parent, os.O_RDONLY))
+    if path.is_mount():
+        raise PermissionError(errno.EBUSY, "the file is mounted by itself, so that no other can take its place")
     folder = path.parent.stat()
     sticky = folder.st_mode & stat.S_ISVTX and path.exists()
     if sticky and os.geteuid() not in {0, folder.st_uid, path.stat().st_uid}:

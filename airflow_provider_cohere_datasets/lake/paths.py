@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -15,17 +16,24 @@ from airflow_provider_cohere_datasets.core.filters import given
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\?*#\ud800-\udfff]|::")
 #: Schemes of storages in which everything lies in a bucket or container.
 _STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
+#: A disk takes 255 bytes for a segment, in which more may stand, as ``name=`` in front.
+_LONGEST, _CUT = 180, re.compile(r"%.?$")
 
 
 def path_segment(name: object) -> str:
     """Return any text as one segment of a path; in templates ``{{ params.name | path_segment }}``.
 
     :param name: for example the name of a dataset. Everything but letters, digits and ``_.-~`` is percent-encoded,
-        so that no name leads to another folder.
+        so that no name leads to another folder. What gets too long for a disk is cut, and ends in a digest instead.
     """
     encoded = quote(str(name), safe="", errors="replace")
     if encoded == "None":
         return "%4Eone"  # As it is, it would be taken for a template that gave no value.
+    if not encoded:
+        return "%empty"  # Which is nothing else's, because a percent sign becomes %25.
+    if len(encoded) > _LONGEST:
+        digest = hashlib.sha256(str(name).encode(errors="replace")).hexdigest()[:16]
+        return f"{_CUT.sub('', encoded[:_LONGEST])}-{digest}"
     return encoded if encoded.strip(".") else encoded.replace(".", "%2E")
 
 

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 from typing import IO, TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
@@ -46,6 +47,8 @@ class Place:
         # Not fspath(), which only some object store paths have.
         text = absolute(checked_path("output_path", str(path) if isinstance(path, ObjectStoragePath) else path))
         conn_id = given("storage_conn_id", conn_id) or getattr(path, "conn_id", None)
+        if conn_id:  # From Airflow 3.2 on, the one in the URL would win.
+            text = re.sub(r"^(\w+://)[^/@]*@", r"\1", text)
         try:
             # Below Airflow 3.2, None would win over the connection in the URL.
             located = ObjectStoragePath(text, **({"conn_id": conn_id} if conn_id else {}))

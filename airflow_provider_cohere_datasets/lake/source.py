@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import IO, Protocol, TypeAlias
 
+    from airflow.providers.common.compat.sdk import XComArg
+
     from airflow_provider_cohere_datasets.lake.conversion import Rows
 
     class ArrowTable(Protocol):
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
         def __arrow_c_stream__(self, requested_schema: object = None) -> object:
             """Return the rows by the Arrow PyCapsule interface."""
 
-    Source: TypeAlias = str | os.PathLike[str] | ObjectStoragePath | ArrowTable
+    Source: TypeAlias = str | os.PathLike[str] | ObjectStoragePath | ArrowTable | XComArg
 
 #: Formats by the ending of the file's name; Cohere tells them by it too.
 CONTENT_TYPES = {".csv": "text/csv", ".jsonl": "application/jsonl", ".txt": "text/plain"}

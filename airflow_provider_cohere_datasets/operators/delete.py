@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cohere_datasets.operators.base import DatasetRef, DatasetRefs
+
 #: How many datasets are deleted at once, unless the user allows more.
 DEFAULT_MAX_DELETIONS = 100
 
@@ -80,8 +82,8 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
     def __init__(
         self,
         *,
-        dataset_id: str | None = None,
-        dataset_ids: Sequence[str] | str | None = None,
+        dataset_id: DatasetRef | None = None,
+        dataset_ids: DatasetRefs | None = None,
         older_than: timedelta | float | str | None = None,
         dataset_type: str | None = None,
         validation_status: str | None = None,

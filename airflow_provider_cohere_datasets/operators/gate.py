@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.gating import Findings, Requirements, Tolerance
     from airflow_provider_cohere_datasets.core.models import Dataset
+    from airflow_provider_cohere_datasets.operators.base import DatasetRef, DatasetRefs
 
 _SELECTION = ("dataset_id", "dataset_ids", *FILTERS)
 _REQUIREMENTS = (
@@ -83,8 +84,8 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
     def __init__(
         self,
         *,
-        dataset_id: str | None = None,
-        dataset_ids: Sequence[str] | str | None = None,
+        dataset_id: DatasetRef | None = None,
+        dataset_ids: DatasetRefs | None = None,
         dataset_type: str | None = None,
         validation_status: str | None = None,
         after: str | datetime | None = None,

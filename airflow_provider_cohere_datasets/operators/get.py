@@ -13,6 +13,8 @@ from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperat
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_cohere_datasets.operators.base import DatasetRef
+
 #: More validation warnings do not belong into XCom; there may be one for each row.
 MAX_WARNINGS = 100
 #: Nor do more samples of a part, or more characters of one.
@@ -41,10 +43,10 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
     template_fields = (*CohereDatasetsOperator.template_fields, "dataset_id")
 
     def __init__(
-        self, *, dataset_id: str, include_samples: bool = False, include_urls: bool = False, **kwargs: Any
+        self, *, dataset_id: DatasetRef, include_samples: bool = False, include_urls: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.dataset_id = dataset_id
+        self.dataset_id: Any = dataset_id
         self.include_samples = include_samples
         self.include_urls = include_urls
         with airflow_errors():

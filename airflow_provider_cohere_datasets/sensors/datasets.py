@@ -36,13 +36,14 @@ from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin, read
 from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
     from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
+    from airflow_provider_cohere_datasets.operators.base import DatasetRef, DatasetRefs
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
@@ -102,8 +103,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def __init__(
         self,
         *,
-        dataset_id: str | None = None,
-        dataset_ids: Sequence[str] | None = None,
+        dataset_id: DatasetRef | None = None,
+        dataset_ids: DatasetRefs | None = None,
         skipped_as: Literal["fail", "success"] = "fail",
         fail_fast: bool = True,
         poke_interval: float | timedelta | None = None,
@@ -284,7 +285,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
         self.defer(
             trigger=CohereDatasetValidationTrigger(
-                **{**self._trigger_kwargs(started_at, self._memory()), **self._ids_for_trigger()}
+                **{**self._trigger_kwargs(started_at, self._memory()), **self._ids_for_trigger()},
+                carried=self._ids_for_trigger(),
             ),
             method_name="execute_complete",
             timeout=self._trigger_timeout(self.timeout - (time.time() - started_at)),
@@ -307,8 +309,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def _began(self, context: Context, entered: float) -> float:
         """Return when the wait began: rescheduled, that was in another process."""
         first, ti = None, context["ti"]
-        if self.reschedule:  # Airflow 2 gives the first start to each process.
-            first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else ti.start_date
+        if self.reschedule and hasattr(ti, "get_first_reschedule_date"):  # Airflow 2 does not tell: one look more.
+            first = ti.get_first_reschedule_date(context)
         return first.timestamp() if first is not None else entered
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
@@ -344,6 +346,10 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         :raises CohereEventError: for an event that is none of ours or of another version.
         """
         from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
+
+        carried = event.get("carried") if isinstance(event, dict) else None
+        if isinstance(carried, dict):  # Templates are rendered anew in this process, and may name others by now.
+            self.dataset_id, self.dataset_ids = carried.get("dataset_id"), carried.get("dataset_ids")
 
         def complete() -> Any:
             with airflow_errors(self.conn_id):

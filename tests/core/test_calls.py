@@ -126,6 +126,10 @@ def test_an_error_beside_an_empty_list(key: str, rows: object) -> None:
     call = calls.list_datasets(ListFilters(), limit=5, offset=0)
     with pytest.raises(CohereUnexpectedAnswerError, match=f"with '{key}' instead of 'datasets'"):
         calls.read_rows(call, reply({"datasets": rows, key: "the backend is gone"}))
+    with pytest.raises(CohereUnexpectedAnswerError, match=f"with '{key}' instead of 'datasets'"):
+        calls.read_rows(call, reply({"datasets": rows, key: True}))
+    with pytest.raises(CohereUnexpectedAnswerError, match=f"with '{key}' instead of 'datasets'"):
+        calls.read_rows(call, reply({key: 500}))
     assert calls.read_rows(call, reply({"datasets": rows, key: ""})) == []
     assert calls.read_rows(call, reply({"datasets": rows, "warnings": ["old"]})) == []
     assert calls.read_rows(call, reply({"datasets": [1], key: "cut"})) == [1]

@@ -57,6 +57,7 @@ from tests.lake.conftest import STAMP
 
 Run = Callable[..., Any]
 LOGGER = "lake test"
+TYPED = {"dataset_type": "embed-input"}
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -234,6 +235,24 @@ def test_a_filter_does_not_hide_bad_rows(
     assert sorted(ids_in(tmp_path / "datasets.parquet")) == sorted([wanted["id"], make_dataset(2)["id"]])
     with pytest.raises(CohereBadRowError, match=f"Dataset.{name}: "):
         export(**filters, on_bad_row="fail")
+
+
+@pytest.mark.parametrize(
+    ("missing", "filters"),
+    [("created_at", {"after": "2026-01-01"}), ("created_at", {"before": "2030-01-01"}), ("dataset_type", TYPED)],
+)
+def test_what_matches_because_nobody_can_tell_is_told(
+    server: AdversarialServer, export: Run, caplog: pytest.LogCaptureFixture, missing: str, filters: dict[str, str]
+) -> None:
+    rows = [make_dataset(number, type="embed-input") for number in range(3)]
+    del rows[1][missing]
+    server.reset(rows, Listing(ignore_filters={"datasetType", "after", "before"}))
+    result = export(**filters, log=logging.getLogger(LOGGER))
+    assert (result["rows"], result["bad_rows"]) == (3, 1)
+    assert any(rows[1]["id"] in message and f"it has no {missing}" in message for message in said(caplog))
+    with pytest.raises(CohereBadRowError, match=f"it has no {missing}"):
+        export(**filters, on_bad_row="fail")
+    assert export()["bad_rows"] == 0
 
 
 def test_a_flood_of_bad_rows_is_only_counted(

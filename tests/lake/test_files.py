@@ -119,6 +119,16 @@ def test_a_file_of_another_user_in_a_sticky_folder_is_refused_at_once(
     Place(tmp_path / "new.parquet").create().abandon()
 
 
+def test_a_file_that_is_mounted_by_itself_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Docker and Kubernetes mount one: no other can be renamed to it."""
+    target = tmp_path / "x.parquet"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == target)
+    with pytest.raises(CohereInputError, match="the file is mounted by itself"):
+        Place(target).create()
+    assert target.read_bytes() == b"old"
+
+
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_relative_path_begins_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[str], Any]

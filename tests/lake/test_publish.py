@@ -10,6 +10,7 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from airflow.providers.common.compat.sdk import ObjectStoragePath
 from s3fs import S3File, S3FileSystem
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
@@ -24,6 +25,17 @@ KEY = "lake/cohere/ds=2026-01-01/datasets.parquet"
 def uploads_left(fs: Any) -> list[Any]:
     found: list[Any] = fs.call_s3("list_multipart_uploads", Bucket="lake").get("Uploads", [])
     return found
+
+
+@pytest.mark.parametrize("path", [str, ObjectStoragePath])
+def test_the_connection_that_is_given_wins_over_that_in_the_url(
+    s3: Any, server: AdversarialServer, export: Callable[..., dict[str, Any] | None], path: Any
+) -> None:
+    server.reset(make_datasets(3))
+    result = export(path(f"s3://nowhere@{KEY}"), conn_id="lake_s3")
+    assert result is not None
+    assert result["path"] == f"s3://{KEY}"
+    assert s3.find("lake") == [KEY]
 
 
 @pytest.mark.parametrize("url", [f"s3://lake_s3@{KEY}", f"s3://{KEY}"])

@@ -38,6 +38,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereQuotaError,
     CohereServerError,
     CohereTaskStoppedError,
+    CohereUnexpectedAnswerError,
     CohereUploadAmbiguousError,
     CohereUploadUnsettledError,
     CohereValidationTimeoutError,
@@ -356,7 +357,7 @@ def test_a_web_page_is_not_taken_for_the_end_of_a_dataset(server: AdversarialSer
     task = Task(data)
     first = task.run()
     server.script("GET", f"{LIST}/{first['id']}", [html(404)], repeat=True)
-    with pytest.raises(CohereInvalidRequestError, match="A web page came"):
+    with pytest.raises(CohereUnexpectedAnswerError, match="A web page came"):
         task.run()
     assert made(server) == [first["id"]]
 

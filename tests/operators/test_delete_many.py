@@ -21,6 +21,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereQuotaError,
     CohereServerError,
     CohereTaskStoppedError,
+    CohereUnexpectedAnswerError,
 )
 from airflow_provider_cohere_datasets.emulator import Emulator
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -324,7 +325,7 @@ def test_missing_ids_may_be_an_error(server: AdversarialServer, ids: list[str]) 
 
 def test_a_web_page_does_not_say_that_a_dataset_is_gone(server: AdversarialServer, ids: list[str]) -> None:
     server.script("DELETE", path(ids[0]), [html(404)], repeat=True)
-    with pytest.raises(CohereInvalidRequestError, match="A web page came instead of the API's answer"):
+    with pytest.raises(CohereUnexpectedAnswerError, match="A web page came instead of the API's answer"):
         delete(dataset_id=ids[0], request_policy=ONE_TRY)
 
 

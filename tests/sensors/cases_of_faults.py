@@ -35,7 +35,14 @@ def fault_cases() -> list[Case]:
         "no dataset": Answer(json={}),
         "null": Answer(json=None),
     }
-    cases = []
+    cases = [
+        Case(
+            "a web page with 404, ridden out",
+            {"a": [(0, "processing"), (30, html(404)), (70, "validated")]},
+            gets=4,
+            options={**ONE, **tries},
+        )
+    ]
     for name, fault in transient.items():
         for late in (False, True):
             before: Story = [(0, "processing")] if late else []

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
+    BaseSensorOperator,
     TaskDeferred,
     task,
 )
@@ -43,6 +44,10 @@ READY = {"version": EVENT_VERSION, "outcome": "ready", "observations": [{"id": "
 
 def sensor(**options: Any) -> CohereDatasetValidationSensor:
     return CohereDatasetValidationSensor(**{"task_id": "wait", "dataset_id": "a", **options})
+
+
+def timed_out(_: object) -> None:
+    raise AirflowSensorTimeout
 
 
 def resume(event: object, **options: Any) -> Any:
@@ -334,6 +339,32 @@ def test_no_unknown_event_is_success(event: object) -> None:
             resume(event, **{option: True})
 
 
+def test_a_template_that_names_another_dataset_by_now(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (40, "validated")]})
+    runner = Runner(clock, dataset_id="a")
+    runner.meanwhile = lambda: runner.options.update(dataset_id="b")
+    assert runner.run("deferrable")["id"] == "a"
+    clock.forget_limits()
+    runner = Runner(clock, dataset_ids=["a"])
+    stage(server, clock, {"a": [(0, "queued")]})
+    runner.meanwhile = lambda: runner.options.update(dataset_ids=["b", "c"])
+    with pytest.raises(AirflowSensorTimeout, match="Last seen: a was queued"):
+        runner.run("deferrable")
+
+
+def test_airflow_2_does_not_tell_when_a_rescheduled_task_began(
+    server: AdversarialServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(clock, dataset_id="a", timeout=20)
+    stage(server, clock, {"a": [(0, "queued")]})
+    complete = runner.context()
+    monkeypatch.setattr(runner, "context", lambda: {**complete, "ti": SimpleNamespace(try_number=1)})
+    monkeypatch.setattr(BaseSensorOperator, "execute", lambda task, context: timed_out(task.poke(context)))
+    with pytest.raises(AirflowSensorTimeout, match="a was queued"):
+        runner.sensor("reschedule").execute(runner.context())
+    assert server.count() == 2
+
+
 def test_the_exact_error_comes_back() -> None:
     with pytest.raises(CohereDatasetFailedError):
         resume({**READY, "outcome": "error", "error": {"type": "CohereDatasetFailedError", "message": "no"}})
@@ -396,7 +427,7 @@ def test_the_trigger_gets_every_option_and_no_key(
         "started_at": clock.start,
         "shared": True,
         "delete_on_kill": False,
-        "carried": None,
+        "carried": {"dataset_ids": ["a", "b"]},
     }
     assert [row["status"] for row in memory["seen"]] == ["queued", "failed"]
     assert list(memory["failed"]) == ["b"]
