@@ -11,6 +11,18 @@ from airflow_provider_cohere_datasets.core.filters import ListFilters
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Protocol, TypeAlias
+
+    class Later(Protocol):
+        """What a task will return, as Airflow's ``XComArg``."""
+
+        def resolve(self, context: Any) -> Any:
+            """Return what it returned."""
+
+    #: A dataset: its id, what another task returned of it, or what one will return.
+    DatasetRef: TypeAlias = str | Mapping[str, Any] | Later
+    #: Several of them; a text is a template that becomes their list.
+    DatasetRefs: TypeAlias = Sequence[DatasetRef] | str | Later
 
 #: More datasets than this are not selected at once, because their ids would not belong into XCom.
 MAX_SELECTED = 1000

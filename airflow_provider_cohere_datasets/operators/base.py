@@ -13,15 +13,7 @@ from airflow_provider_cohere_datasets.lineage.datasets import LineageMixin
 from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import TypeAlias
-
-    from airflow.providers.common.compat.sdk import XComArg
-
-    #: A dataset: its id, what another task returned of it, or what one will return.
-    DatasetRef: TypeAlias = str | Mapping[str, Any] | XComArg
-    #: Several of them; a text is a template that becomes their list.
-    DatasetRefs: TypeAlias = Sequence[DatasetRef] | str | XComArg
+    from collections.abc import Mapping
 
 
 class CohereDatasetsOperator(RetryPolicyMixin, LineageMixin, BaseOperator):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cohere_datasets.operators.base import DatasetRef, DatasetRefs
+    from airflow_provider_cohere_datasets.core.selection import DatasetRef, DatasetRefs
 
 #: How many datasets are deleted at once, unless the user allows more.
 DEFAULT_MAX_DELETIONS = 100

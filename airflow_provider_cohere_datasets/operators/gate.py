@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.gating import Findings, Requirements, Tolerance
     from airflow_provider_cohere_datasets.core.models import Dataset
-    from airflow_provider_cohere_datasets.operators.base import DatasetRef, DatasetRefs
+    from airflow_provider_cohere_datasets.core.selection import DatasetRef, DatasetRefs
 
 _SELECTION = ("dataset_id", "dataset_ids", *FILTERS)
 _REQUIREMENTS = (

@@ -13,7 +13,7 @@ from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperat
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_cohere_datasets.operators.base import DatasetRef
+    from airflow_provider_cohere_datasets.core.selection import DatasetRef
 
 #: More validation warnings do not belong into XCom; there may be one for each row.
 MAX_WARNINGS = 100

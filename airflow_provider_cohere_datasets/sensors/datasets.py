@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cohere_datasets.core.looking import Looked, Looker
+    from airflow_provider_cohere_datasets.core.selection import DatasetRef, DatasetRefs
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
     from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
-    from airflow_provider_cohere_datasets.operators.base import DatasetRef, DatasetRefs
 
 #: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
 _MARGIN = 60
