@@ -53,6 +53,8 @@ _STATE = "cohere_datasets_wait"
 _FAIL, _TRIGGER_TIMEOUT = "__fail__", "Trigger timeout"
 #: Seconds after the timeout at which the last look is made, so that Airflow's clock has passed it too.
 _PASSED = 0.001
+#: Seconds below which Airflow may lose a task that is rescheduled. The last look is rather made a little late.
+_SHORTEST_RESCHEDULE = 10.0
 
 
 class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOperator):
@@ -146,9 +148,10 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         if not self.deferrable:
             raise CohereInputError("start_from_trigger needs deferrable=True.")
         several = [None] if self.dataset_ids is None else self.dataset_ids
-        # The scheduler cannot hand the trigger what another task returns, nor render a text to a list.
+        # The trigger cannot be handed what another task returns, nor ask for it, nor can a text be rendered to a list.
         if not isinstance(several, list | tuple) or not all(
-            value is None or isinstance(value, str) for value in (self.conn_id, self.dataset_id, *several)
+            value is None or (isinstance(value, str) and "xcom_pull" not in value)
+            for value in (self.conn_id, self.dataset_id, *several)
         ):
             return
         self.start_trigger_args = StartTriggerArgs(
@@ -281,6 +284,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         first = self._as_configured(lambda: self.poke(context))
         if isinstance(first, PokeReturnValue):
             return first.xcom_value
+        if time.time() - started_at >= self.timeout > 0:  # Airflow would lose a task that comes back at once.
+            return self._as_configured(lambda: self._last_look(context))
         from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
         self.defer(
@@ -302,7 +307,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             # With soft_fail and never_fail Airflow has skips of its own, which would say less than ours.
             if over.__cause__ is not None:
                 raise _skipped(over.__cause__) from over.__cause__
-        if self._look_began - self._began(context, entered) >= self.timeout:
+        if self._watch.failures or self._look_began - self._began(context, entered) >= self.timeout:
             raise self._timed_out()
         return self._last_look(context)  # Because that look took until the time was up.
 
@@ -316,7 +321,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
         elapsed = run_duration()
         delay = max(self._poll_policy().delay(elapsed), self._watch.pause)
-        return min(delay, max(0.0, self.timeout - elapsed) + _PASSED)
+        least = _SHORTEST_RESCHEDULE if self.reschedule and self.timeout else 0.0
+        return min(delay, max(least, self.timeout - elapsed) + _PASSED)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where no triggerer told the end of the wait in time, look once more."""

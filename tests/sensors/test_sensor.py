@@ -247,6 +247,31 @@ def test_a_look_that_takes_until_the_time_is_up_is_not_the_last(
     assert len(end.requests) == 3
 
 
+def test_a_rescheduled_task_has_a_moment_before_the_last_look(server: AdversarialServer, clock: VirtualClock) -> None:
+    """Airflow may lose one that comes back sooner."""
+    stage(server, clock, {"a": [(0, "queued")]})
+    for interval, timeout, ends in ((30, 95, 100), (30, 80, 80), (4, 10, 12)):
+        end = ending(Runner(clock, dataset_id="a", poke_interval=interval, timeout=timeout), "reschedule", server)
+        assert (end.cause, round(end.seconds)) == ("AirflowSensorTimeout", ends)
+
+
+def test_what_took_all_the_time_is_not_deferred(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (90, "validated")]}, seconds=110)
+    runner = Runner(clock, dataset_id="a")
+    assert runner.sensor("deferrable").execute(runner.context())["status"] == "validated"
+    assert server.count() == 2
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_look_that_failed_until_the_time_was_up_is_the_last(
+    mode: Mode, server: AdversarialServer, clock: VirtualClock
+) -> None:
+    """Another would take as long again."""
+    stage(server, clock, {"a": [(0, "queued"), (20, error(503))]}, seconds=80)
+    end = ending(Runner(clock, dataset_id="a", request_policy={"max_tries": 1}), mode, server)
+    assert (end.cause, len(end.requests)) == ("AirflowSensorTimeout", 2)
+
+
 @pytest.mark.parametrize("mode", ["deferrable", "shared"])
 def test_validated_while_no_triggerer_ran(mode: Mode, server: AdversarialServer, clock: VirtualClock) -> None:
     stage(server, clock, {"a": [(0, "processing"), (150, "validated")]})
@@ -495,5 +520,7 @@ class TestStartFromTrigger:
         assert kwargs == sensor(**self.options)._trigger_kwargs(None)
         assert tasks["mapped"].start_trigger_args is None
         assert tasks["from_another_task"].start_trigger_args is None
+        pulled = {**self.options, "dataset_id": "{{ ti.xcom_pull(task_ids='one') }}"}
+        assert sensor(**pulled).start_trigger_args is None
         assert CohereDatasetValidationSensor.start_trigger_args is None
         assert CohereDatasetValidationSensor.start_from_trigger is False
