@@ -37,6 +37,8 @@ _FURTHEST = timedelta(days=1)
 _SLACK = 1.0
 #: ... and where a server sends no ``Date``, ours may differ from its.
 _SLACK_WITHOUT_DATE = 60.0
+#: ... and where another worker began it, its may differ from both.
+_SLACK_ELSEWHERE = 60.0
 _MAX_NAMED = 5
 
 
@@ -75,11 +77,13 @@ class Attempt:
     :param since: seconds since 1970 when the upload began.
     :param others: ids that are known to be other uploads.
     :param shared_name: whether others may upload under the same name at the same time, so that a name proves nothing.
+    :param elsewhere: whether another process told the time, whose clock may differ from ours.
     """
 
     since: float
     others: frozenset[str] = frozenset()
     shared_name: bool = False
+    elsewhere: bool = False
 
 
 def create(creation: Creation, policy: RequestPolicy, attempt: Attempt) -> Flow[str]:
@@ -158,7 +162,8 @@ def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flo
         else:
             found += [row for row in step.datasets if row.name == new.name and row.id not in attempt.others]
     # ``Date`` has whole seconds and comes late, so the latest that it may be is nearest to the truth.
-    earliest = begun + timedelta(seconds=max(ahead) - _SLACK if ahead else -_SLACK_WITHOUT_DATE)
+    early = max(ahead) - _SLACK if ahead else -_SLACK_WITHOUT_DATE
+    earliest = begun + timedelta(seconds=min(early, -_SLACK_ELSEWHERE) if attempt.elsewhere else early)
     # What the server leaves out rules no dataset out: that would upload it again.
     return [
         dataset

@@ -88,7 +88,8 @@ def number_in(name: str, value: Any) -> int | float | None:
                 continue
     if isinstance(value, bool | str):
         return nan
-    if isinstance(value, Real):  # Also one of NumPy's.
+    # Also one of NumPy's, but not its durations, which count as numbers there.
+    if isinstance(value, Real) and getattr(getattr(value, "dtype", None), "kind", "i") in "iuf":
         return int(value) if isinstance(value, Integral) else float(value)
     return None if value is None else nan
 
@@ -125,10 +126,10 @@ def moment(name: str, value: str | datetime | None) -> datetime | None:
             raise CohereInputError(f"{name} {text[:60]!r} is not an ISO 8601 time.") from None
     try:
         utc = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
+        # Airflow hands out pendulum's times, whose differences do not divide by a timedelta.
+        return datetime.combine(utc.date(), utc.time(), UTC)
+    except (OverflowError, ValueError):  # The latter from what is not a time in pandas.
         raise CohereInputError(f"{name} {value.isoformat()!r} is out of range.") from None
-    # Airflow hands out pendulum's times, whose differences do not divide by a timedelta.
-    return datetime.combine(utc.date(), utc.time(), UTC)
 
 
 def microseconds(value: datetime) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
@@ -139,5 +139,8 @@ def is_unset(value: object) -> bool:
 
 
 def is_listed(value: object) -> bool:
-    """Return whether a value is a collection of values, which a text and a mapping are not meant to be."""
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    """Return whether a value is a collection of values, which a text and a mapping are not meant to be.
+
+    What can be read only once is none: it is read before the task runs, and in each try.
+    """
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Iterator)

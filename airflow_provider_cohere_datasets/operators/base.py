@@ -50,4 +50,4 @@ def rendered_later(value: Any) -> bool:
         return "{{" in value or "{%" in value
     if isinstance(value, list | tuple | set):
         return any(rendered_later(item) for item in value)
-    return hasattr(value, "resolve")
+    return hasattr(value, "resolve") or callable(value)  # Airflow calls it when it renders.

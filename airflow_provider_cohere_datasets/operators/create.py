@@ -238,6 +238,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                 time.time() if earlier is None else earlier.since,
                 frozenset(memory.others),
                 self._name_is_shared(context),
+                elsewhere=earlier is not None,
             )
             adopted = None if earlier is None else self._adopted(creation, earlier.dataset_id, attempt)
             if adopted is None:

@@ -109,7 +109,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         # An instance of a mapped task is only checked when it runs, with what is known of it then.
         if not getattr(self, "_BaseOperator__from_mapped", False):
             with airflow_errors():
-                self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
+                self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name, None))])
 
     def _read(self, unknown: Sequence[str] = ()) -> _Order:
         """Check the arguments, but for those whose values are not known yet."""

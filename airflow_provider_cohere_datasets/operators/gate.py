@@ -126,7 +126,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         with airflow_errors():
             check_choice("on_violation", on_violation, "fail", "skip")
             check_choice("allow_empty", allow_empty, True, False)
-            self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name))])
+            self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name, None))])
 
     def _read(self, unknown: Sequence[str] = ()) -> tuple[Selection, Requirements, Tolerance]:
         """Check the arguments, but for those whose values are not known yet."""

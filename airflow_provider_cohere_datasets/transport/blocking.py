@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,6 +65,10 @@ class BlockingTransport:
         self.requests = 0
         self._counting = threading.Lock()
         self._pace = pace_of(account)
+        self._connect()
+
+    def _connect(self) -> None:
+        account, self._process = self.account, os.getpid()
         self._session = _Session()
         self._session.trust_env = not account.is_on_this_machine  # Of the environment, only proxies are left.
         self._session.verify = ca_bundle() or True
@@ -131,6 +136,8 @@ class BlockingTransport:
         :raises CohereDatasetsError: if a file cannot be opened; its class tells whether that may pass.
         :raises CohereInputError: if a proxy that the environment names is not usable.
         """
+        if self._process != os.getpid():  # Processes that share a connection get each other's answers.
+            self._connect()
         if not call.repeatable:
             # One that the server closes just now would leave it unknown whether this took effect.
             self._session.close()

@@ -119,7 +119,11 @@ class NonblockingTransport:
         if call.uploads:
             raise TypeError("files are sent by the blocking transport")
         if self._pace is not None:
-            await self._sleep(self._pace.turn())
+            try:
+                await self._sleep(self._pace.turn())
+            except asyncio.CancelledError:
+                self._pace.give_back()
+                raise
         deadline = self.account.policy.total_timeout
         try:
             async with asyncio.timeout(deadline):

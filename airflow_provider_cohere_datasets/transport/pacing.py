@@ -37,6 +37,11 @@ class Pace:
             self._next = at + self._distance
             return at - now
 
+    def give_back(self) -> None:
+        """Give a turn back that is not needed any more; the next one comes earlier."""
+        with self._lock:
+            self._next -= self._distance
+
 
 def pace_of(account: Account) -> Pace | None:
     """Return the pace that all transports of this process share for an account, ``None`` if it has no limit."""

@@ -60,10 +60,11 @@ async def polled(
     :param rest: seconds after which ``None`` is yielded, again and again until the next look.
     :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     """
-    began = time.time() if started_at is None else started_at
+    # From here on, no step of the clock counts.
+    began = time.monotonic() - (0.0 if started_at is None else max(0.0, time.time() - started_at))
     line, failures = _Line(hook), 0
     if started_at is not None:
-        await asyncio.sleep(max(poll.delay(time.time() - began), _capped(pause)))
+        await asyncio.sleep(max(poll.delay(time.monotonic() - began), _capped(pause)))
     try:
         while True:
             pause, longest = 0.0, None
@@ -77,7 +78,7 @@ async def polled(
             except CohereDatasetsError as error:
                 pause, failures = _capped(error.retry_after), failures + 1
                 yield error
-            delay = poll.delay(time.time() - began)
+            delay = poll.delay(time.monotonic() - began)
             if slowest is not None and failures:
                 delay = max(delay, min(slowest, delay * 2.0 ** min(failures - 1, 30)))
             delay = max(delay, pause)

@@ -227,6 +227,13 @@ def test_without_its_time_a_minute_is_forgiven() -> None:
     assert found(World(date=False, ahead=5 * HOUR).row()) == "mine"
 
 
+@pytest.mark.parametrize(("since", "fits"), [(60.0, True), (59.0, True), (5.0, True), (-60.0, True), (61.5, False)])
+def test_another_workers_clock_may_differ_by_a_minute(since: float, fits: bool) -> None:
+    world = World().row()
+    begun = Attempt(NOW + since, elsewhere=True)
+    assert world.run(find(CREATION, POLICY, begun)) == ("mine" if fits else None)
+
+
 def test_a_time_that_is_none_counts_as_none() -> None:
     world = World(date=False, ahead=-59.0).row()
     page = {"datasets": world.rows}

@@ -200,6 +200,8 @@ def test_a_count_without_an_upper_end() -> None:
         ("0.5", 0.5),
         (np.int64(3), 3),
         (np.float32(0.5), 0.5),
+        (np.timedelta64(1, "M"), math.nan),
+        (np.timedelta64("NaT"), math.nan),
         (True, math.nan),
         ("many", math.nan),
         ([3], math.nan),
@@ -209,6 +211,11 @@ def test_a_number_may_come_as_a_text(value: Any, number: float | None) -> None:
     found = number_in("n", value)
     assert type(found) is type(number)
     assert found == number or (number is not None and math.isnan(number) and math.isnan(cast("float", found)))
+
+
+def test_no_time_of_pandas_is_none() -> None:
+    with pytest.raises(CohereInputError, match=r"^after 'NaT' is out of range"):
+        moment("after", pd.NaT)
 
 
 @pytest.mark.parametrize("value", [timedelta(minutes=1), pd.Timedelta("1min"), 60, "60", np.int64(60)])

@@ -106,8 +106,15 @@ def test_bad_values(values: dict[str, Any], says: str) -> None:
 
 
 def test_a_thousand_ids_may_be_given_in_any_form() -> None:
-    chosen = Selection.of({"dataset_ids": map(str, range(1000))})
+    chosen = Selection.of({"dataset_ids": dict.fromkeys(map(str, range(1000))).keys()})
     assert chosen.dataset_ids == tuple(str(number) for number in range(1000))
+
+
+@pytest.mark.parametrize("once", [iter(["a"]), map(str, "a"), (each for each in "a"), filter(None, "a")])
+def test_what_can_be_read_only_once_is_no_list(once: object) -> None:
+    """The check would use it up, and nothing would be selected when the task runs."""
+    with pytest.raises(CohereInputError, match="dataset_ids must be a list of ids, not <"):
+        Selection.of({"dataset_ids": once})
 
 
 def test_it_says_what_there_is_none_of() -> None:

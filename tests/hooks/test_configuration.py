@@ -100,6 +100,13 @@ def test_turns_come_at_even_distances() -> None:
     assert [pace.turn(), pace.turn()] == [0.0, 0.5]
 
 
+def test_a_turn_that_is_given_back_is_free() -> None:
+    pace = Pace(60, clock=lambda: 100.0)
+    assert [pace.turn() for _ in range(3)] == [0.0, 1.0, 2.0]
+    pace.give_back()
+    assert pace.turn() == 2.0
+
+
 def account(url: str, key: str = "test-key", per_minute: float | None = 60_000) -> Account:
     return Account(url, key, policy=RequestPolicy(requests_per_minute=per_minute))
 

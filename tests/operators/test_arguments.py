@@ -48,6 +48,27 @@ def parameters(kind: type[CohereDatasetsOperator]) -> list[str]:
 
 
 @each
+def test_a_subclass_may_have_templates_of_its_own(
+    kind: type[CohereDatasetsOperator], arguments: dict[str, Any]
+) -> None:
+    def init(self: Any, *, team: str, **kwargs: Any) -> None:
+        super(subclass, self).__init__(**kwargs)
+        self.team = team
+
+    fields = (*kind.template_fields, "team")
+    subclass: Any = type("Subclass", (kind,), {"__init__": init, "template_fields": fields})
+    assert subclass(task_id="x", team="{{ team }}", **arguments).team == "{{ team }}"
+
+
+@each
+def test_a_function_may_stand_for_a_template(kind: type[CohereDatasetsOperator], arguments: dict[str, Any]) -> None:
+    rendered = [name for name in arguments if name in kind.template_fields]
+    operator = kind(task_id="x", **{name: lambda **_: "rendered" for name in rendered})
+    operator.render_template_fields({})
+    assert {name: getattr(operator, name) for name in rendered} == dict.fromkeys(rendered, "rendered")
+
+
+@each
 def test_arguments_are_kept_as_they_are(kind: type[CohereDatasetsOperator], arguments: dict[str, Any]) -> None:
     odd: dict[str, Any] = {name: f" {{{{ {name} }}}} " for name in parameters(kind) if name in kind.template_fields}
     if kind is CohereDatasetGateOperator:

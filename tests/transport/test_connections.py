@@ -67,6 +67,18 @@ def test_what_speaks_another_protocol_is_left(server: AdversarialServer, client:
     assert len({request.connection for request in server.requests}) == 2
 
 
+def test_each_process_has_its_own_connections(
+    server: AdversarialServer, connector: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connector("blocking")
+    client.get(ID)
+    monkeypatch.setattr("os.getpid", lambda: 0)  # As after a fork.
+    for _ in range(2):
+        assert client.get(ID).id == ID
+    first, second, third = (request.connection for request in server.requests)
+    assert first != second == third
+
+
 def test_a_lost_idle_connection_is_replaced(server: AdversarialServer, client: Client) -> None:
     server.script("GET", ONE, [StaleKeepAlive()] * 3)
     for _ in range(4):

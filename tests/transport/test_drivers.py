@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from airflow_provider_cohere_datasets.core.calls import Call, Outcome, Pause, Re
 from airflow_provider_cohere_datasets.core.errors import CohereTransportError
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
+from airflow_provider_cohere_datasets.transport.pacing import pace_of
 from tests.adversary import AdversarialServer, DripBody
 from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, Connect
@@ -88,6 +90,25 @@ def test_pages_are_handed_on_and_an_abandoned_flow_is_closed(server: Adversarial
         next(abandoned)
         abandoned.close()
     assert len(ended) == 2
+    assert server.count() == 1
+
+
+def test_a_cancelled_request_gives_its_turn_back(server: AdversarialServer) -> None:
+    account = Account(server.url, KEY, policy=replace(POLICY, requests_per_minute=0.5))
+
+    async def main() -> float:
+        async with NonblockingTransport(account) as transport:
+            waiting = [asyncio.create_task(transport.send(calls.get_dataset(ID))) for _ in range(5)]
+            while not server.count():
+                await asyncio.sleep(0.005)
+            for task in waiting[1:]:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        pace = pace_of(account)
+        assert pace is not None
+        return pace.turn()
+
+    assert 100 < asyncio.run(main()) <= 120
     assert server.count() == 1
 
 
