@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import PurePath
 from typing import Annotated, Any, BinaryIO
@@ -52,6 +53,8 @@ def create_app(settings: EmulatorSettings, store: Store) -> FastAPI:
 def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> APIRouter:
     api = APIRouter(prefix="/v1", dependencies=[Depends(_key_check(settings.api_keys))])
     uploads_at_once = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+    adding = threading.Lock()
+    over_capacity = f"over capacity: {settings.max_organization_bytes} bytes for an organization"
 
     def describe(request: Request, dataset: StoredDataset) -> dict[str, Any]:
         def sign(dataset_id: str, file: str) -> str:
@@ -83,7 +86,7 @@ def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> 
         if size_bytes > settings.max_dataset_bytes:
             raise HTTPException(400, f"a dataset may have {settings.max_dataset_bytes} bytes, not {size_bytes}")
         if store.usage_bytes() + size_bytes > settings.max_organization_bytes:
-            raise HTTPException(400, f"over capacity: {settings.max_organization_bytes} bytes for an organization")
+            raise HTTPException(400, over_capacity)
         dataset_id = store.new_id(query.name)
         with store.new_folder(dataset_id) as folder:
             # Checked here and now: what the clock reveals later must not depend on how busy this machine is.
@@ -103,7 +106,11 @@ def _api_routes(settings: EmulatorSettings, store: Store, signer: UrlSigner) -> 
                 contents=verdict.contents,
                 findings=verdict.findings,
             )
-            store.add([dataset])
+            with adding:
+                # What is stored is another size than the file, and others are added at the same time.
+                if store.usage_bytes() + verdict.stored_bytes > settings.max_organization_bytes:
+                    raise HTTPException(400, over_capacity)
+                store.add([dataset])
         return JSONResponse({"id": dataset_id})
 
     @api.get("/datasets")

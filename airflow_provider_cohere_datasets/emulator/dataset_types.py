@@ -48,6 +48,10 @@ def _texts(value: Any) -> list[str]:
     return value
 
 
+#: Cohere documents the first three; the last is what others call a chatbot.
+_ROLES = frozenset({"system", "user", "chatbot", "assistant"})
+
+
 def _messages(value: Any) -> list[dict[str, str]]:
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         raise _BadValue("must be a list of messages")
@@ -56,6 +60,8 @@ def _messages(value: Any) -> list[dict[str, str]]:
         for key in ("role", "content"):
             if not isinstance(message.get(key), str) or not message[key].strip():
                 raise _BadValue(f'must have a string "{key}" in message {number}')
+        if message["role"].lower() not in _ROLES:
+            raise _BadValue(f'must have the "role" System, User or Chatbot in message {number}')
         messages.append({"role": message["role"], "content": message["content"]})
     roles = {message["role"].lower() for message in messages}
     if "user" not in roles or not roles & {"chatbot", "assistant"}:

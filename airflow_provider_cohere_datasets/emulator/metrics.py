@@ -53,8 +53,8 @@ class FinetuneTally:
         messages = record["messages"]
         self._counts[f"num_{split}_turns"] += len(messages)
         if not self._preamble:
-            system = (message["content"] for message in messages if message["role"].lower() == "system")
-            self._preamble = next(system, "")
+            first = messages[0]  # Later ones of the system are speakers.
+            self._preamble = first["content"] if first["role"].lower() == "system" else ""
         return [message["content"] for message in messages]
 
     def _add_reranker(self, split: str, record: dict[str, Any]) -> list[str]:

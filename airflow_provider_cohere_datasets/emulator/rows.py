@@ -118,7 +118,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _csv_rows(file: BinaryIO, delimiter: str) -> Iterator[Row]:
     reader = csv.reader(_csv_lines(file), delimiter=delimiter, strict=True)
     try:
-        header = next(reader, [])
+        header = next((cells for cells in reader if cells), [])
     except csv.Error as error:
         raise BadFile(f"line 1: malformed CSV: {error}") from None
     if not _is_unicode("".join(header)):

@@ -7,6 +7,7 @@ import io
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,15 @@ class TestCapacity:
             assert self.post(http, 500).status_code == 200
             assert http.get("/v1/datasets/usage").json()["organization_usage"] > 500
             assert_error(self.post(http, 500), 400, "over capacity")
+
+    @pytest.mark.parametrize("size", [250, 300, 333])
+    def test_what_is_stored_stays_within_the_limit(self, size: int) -> None:
+        settings = EmulatorSettings(max_organization_bytes=1000)
+        with running_emulator(settings) as emulator, client_of(emulator, emulator.api_key) as http:
+            with ThreadPoolExecutor() as several:
+                codes = list(several.map(lambda _: self.post(http, size).status_code, range(8)))
+            assert set(codes) == {200, 400}
+            assert http.get("/v1/datasets/usage").json()["organization_usage"] <= 1000
 
     def test_int64_usage(self, emulator: Emulator, http: httpx.Client) -> None:
         emulator.seed(3, size_bytes=3 * 10**9)

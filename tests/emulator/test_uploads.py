@@ -188,6 +188,9 @@ class TestGoodRows:
         text = "word " * 100_000
         assert records(settled(f'text\n"{text}"\n', file_name="a.csv")) == [{"text": text}]
 
+    def test_blank_lines_before_a_header(self, settled: Settled) -> None:
+        assert records(settled("\n\ntext\nx\n", file_name="a.csv")) == [{"text": "x"}]
+
     def test_what_csv_cells_may_have_elsewhere_does_not_change(self, settled: Settled) -> None:
         usual = csv.field_size_limit()
         settled("text\na\n", file_name="a.csv")
@@ -275,6 +278,7 @@ class TestBadRows:
             ("chat-finetune-input", {"messages": ["hi"]}, "list of messages"),
             ("chat-finetune-input", {"messages": [{"role": "User"}]}, '"content" in message 1'),
             ("chat-finetune-input", {"messages": [{"role": "", "content": "c"}]}, '"role" in message 1'),
+            ("chat-finetune-input", {"messages": [{"role": "Foo", "content": "c"}]}, "or Chatbot in message 1"),
             ("chat-finetune-input", {"messages": [CHAT["messages"][0]]}, "chatbot"),
             ("chat-finetune-input", {"messages": [CHAT["messages"][1]]}, "user"),
             ("reranker-finetune-input", {"query": "q"}, '"relevant_passages" is missing'),
@@ -376,16 +380,17 @@ class TestMetrics:
 
     def test_chat(self, settled: Settled) -> None:
         system = {"role": "System", "content": "Be kind."}
-        preamble = {"messages": [system, *CHAT["messages"]]}
+        late = {"role": "System", "content": "Never mind."}
+        preamble = {"messages": [system, *CHAT["messages"], late]}
         dataset = settled(jsonl(CHAT, preamble), type="chat-finetune-input", eval_data=jsonl(CHAT))
         assert self.metrics(dataset) == {
-            "trainable_token_count": 3 + 6,
+            "trainable_token_count": 3 + 9,
             "total_examples": 3,
             "train_examples": 2,
             "train_size_bytes": len(json.dumps(CHAT)) + len(json.dumps(preamble)),
             "eval_examples": 1,
             "eval_size_bytes": len(json.dumps(CHAT)),
-            "chat_data_metrics": {"num_train_turns": 5, "num_eval_turns": 2, "preamble": "Be kind."},
+            "chat_data_metrics": {"num_train_turns": 6, "num_eval_turns": 2, "preamble": "Be kind."},
         }
 
     def test_reranker_leaves_zeros_out(self, settled: Settled) -> None:
