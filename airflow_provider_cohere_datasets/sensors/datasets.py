@@ -67,8 +67,9 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
     In the modes ``poke`` and ``reschedule`` the task itself looks; with ``deferrable=True`` it looks once and then
     waits in the triggerer without taking a worker slot. The outcome, the exception and what ``soft_fail`` makes of it
-    are the same in each mode, and in each the last look is made when the time is up. Only in ``reschedule`` below
-    Airflow 3.3 nothing remembers from one look to the next what was seen, so failed looks are not counted there.
+    are the same in each mode, and in each the last look is made when the time is up; in ``reschedule`` up to ten
+    seconds later, because Airflow may lose tasks that come back sooner. Below Airflow 3.3 nothing remembers there from
+    one look to the next what was seen, so failed looks are not counted.
 
     :param dataset_id: the dataset; or
     :param dataset_ids: several of them. They are looked at together, through the list of datasets where that takes
@@ -313,9 +314,9 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
     def _began(self, context: Context, entered: float) -> float:
         """Return when the wait began: rescheduled, that was in another process."""
-        first, ti = None, context["ti"]
-        if self.reschedule and hasattr(ti, "get_first_reschedule_date"):  # Airflow 2 does not tell: one look more.
-            first = ti.get_first_reschedule_date(context)
+        ti = context.get("ti") if self.reschedule else None
+        # Airflow 2 does not tell: one look more.
+        first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
         return first.timestamp() if first is not None else entered
 
     def _get_next_poke_interval(self, started_at: Any, run_duration: Callable[[], float], poke_count: int) -> float:
