@@ -314,7 +314,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
     def _began(self, context: Context, entered: float) -> float:
         """Return when the wait began: rescheduled, that was in another process."""
-        ti = context.get("ti") if self.reschedule else None
+        ti: Any = context.get("ti") if self.reschedule else None
         # Airflow 2 does not tell: one look more.
         first = ti.get_first_reschedule_date(context) if hasattr(ti, "get_first_reschedule_date") else None
         return first.timestamp() if first is not None else entered
