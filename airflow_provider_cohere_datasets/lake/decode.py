@@ -86,7 +86,7 @@ class Decoder:
         """
         body = reply.body.removeprefix(codecs.BOM_UTF8)
         rows = read_fast(body)
-        if rows is None:
+        if not rows:
             return reply
         page = self._page(rows, body, {}, {})
         # Here they cost no time of the thread that everything goes through.
@@ -107,6 +107,8 @@ class Decoder:
         rows = read_fast(body)
         if rows is None:
             rows = self._read_slowly(call, reply, body, problems, unnamed)
+        elif not rows:  # Beside an empty list, an error may stand.
+            calls.read_rows(call, reply)
         return self._page(rows, body, problems, unnamed)
 
     def _page(
@@ -131,10 +133,10 @@ class Decoder:
     ) -> pa.StructArray:
         values = read_values(body)
         if not values or not isinstance(values, list):
-            listless = not isinstance(values, list)
+            listed = isinstance(values, list)
             # Raises if the answer is an error or no JSON; else there are no datasets.
             values = calls.read_rows(call, reply)
-            self.listless = self.listless or listless
+            self.listless = self.listless or not listed
         rows = read_rows(values, problems)
         for position, row in enumerate(rows):
             if row.get("id") is None:
@@ -157,8 +159,7 @@ def read_fast(body: bytes) -> pa.StructArray | None:
     if answer.num_rows != 1 or answer.column("datasets").null_count:
         return None
     rows = answer.column("datasets").chunk(0).values
-    # Beside an empty list, an error may stand.
-    return rows if len(rows) and _is_exact(rows) else None
+    return rows if _is_exact(rows) else None
 
 
 def _is_utf8(body: bytes) -> bool:

@@ -185,12 +185,13 @@ def test_an_answer_without_the_list_over_a_file_with_rows_is_told(
 
 
 @pytest.mark.parametrize("rows", [[], None])
+@pytest.mark.parametrize("words", ["the backend is gone", "half a character: \ud800"])
 def test_an_error_beside_no_datasets_leaves_the_old_file(
-    server: AdversarialServer, export: Run, tmp_path: Path, rows: Any
+    server: AdversarialServer, export: Run, tmp_path: Path, rows: Any, words: str
 ) -> None:
     server.reset(make_datasets(3))
     export()
-    server.script("GET", None, [Answer(json={"datasets": rows, "message": "the backend is gone"})], repeat=True)
+    server.script("GET", None, [Answer(json={"datasets": rows, "message": words})], repeat=True)
     with pytest.raises(CohereUnexpectedAnswerError):
         export()
     assert len(ids_in(tmp_path / "datasets.parquet")) == 3

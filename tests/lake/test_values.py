@@ -31,6 +31,7 @@ for include_samples in (True, False):
     writing.put(page.take([0]).rows)
     writing.finish()
     assert page.ids == ["a"] and page.created
+    assert decode('{"datasets":[]}').ids == []  # As the last page is.
 """
 
 
