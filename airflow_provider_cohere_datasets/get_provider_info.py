@@ -41,7 +41,7 @@ CONN_FIELDS: dict[str, Any] = {
     },
     "read_timeout": {
         "label": "Read timeout (s)",
-        "description": "Seconds of silence while an answer is read; 60 if empty.",
+        "description": "Seconds of silence while an answer is awaited and read; 60 if empty.",
         "schema": _POSITIVE,
     },
     "total_timeout": {

@@ -35,10 +35,8 @@ _LOOKS = (0.0, 2.0, 5.0)
 _FURTHEST = timedelta(days=1)
 #: Seconds by which a creation time may seem to lie before the upload: not all clocks show the same ...
 _SLACK = 1.0
-#: ... and where a server sends no ``Date``, ours may differ from its.
-_SLACK_WITHOUT_DATE = 60.0
-#: ... and where another worker began it, its may differ from both.
-_SLACK_ELSEWHERE = 60.0
+#: ... and where a server sends no ``Date``, or another worker told the time, they may differ by more.
+_SLACK_OF_CLOCKS = 60.0
 _MAX_NAMED = 5
 
 
@@ -162,8 +160,8 @@ def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flo
         else:
             found += [row for row in step.datasets if row.name == new.name and row.id not in attempt.others]
     # ``Date`` has whole seconds and comes late, so the latest that it may be is nearest to the truth.
-    early = max(ahead) - _SLACK if ahead else -_SLACK_WITHOUT_DATE
-    earliest = begun + timedelta(seconds=min(early, -_SLACK_ELSEWHERE) if attempt.elsewhere else early)
+    early = max(ahead) - _SLACK if ahead else -_SLACK_OF_CLOCKS
+    earliest = begun + timedelta(seconds=min(early, -_SLACK_OF_CLOCKS) if attempt.elsewhere else early)
     # What the server leaves out rules no dataset out: that would upload it again.
     return [
         dataset

@@ -62,6 +62,12 @@ def export(hook: CohereDatasetsHook, tmp_path: Path) -> Callable[..., dict[str, 
     return run
 
 
+def connection_to(url: str) -> str:
+    """Return an Airflow connection to an S3 server."""
+    extra = {"endpoint_url": url, "region_name": "us-east-1"}
+    return json.dumps({"conn_type": "aws", "login": "key", "password": "secret", "extra": extra})
+
+
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -74,13 +80,7 @@ def moto() -> Iterator[str]:
 @pytest.fixture
 def s3(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket "lake" that Airflow reaches by the connection "lake_s3"."""
-    connection = {
-        "conn_type": "aws",
-        "login": "key",
-        "password": "secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_LAKE_S3", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE_S3", connection_to(moto))
     fs = fsspec.filesystem(
         "s3",
         key="key",

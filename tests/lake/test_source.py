@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.lake import source
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.source import uploads_of
+from tests.lake.conftest import connection_to
 from tests.versions import attach, stores
 
 TABLE = pa.table({"text": ["grüß\u2028dich", "b", "c"], "n": [1, None, 3]})
@@ -375,13 +375,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_in_s3(moto: str, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = {
-        "conn_type": "aws",
-        "login": "key",
-        "password": "secret",
-        "extra": {"endpoint_url": moto, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_SOURCE_S3", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_SOURCE_S3", connection_to(moto))
     path = ObjectStoragePath("s3://source_s3@source/in/rows.parquet")
     path.fs.call_s3("create_bucket", Bucket="source")
 
