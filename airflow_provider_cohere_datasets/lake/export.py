@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 MAX_LIMIT = 100_000_000
 _PROGRESS_SECONDS = 10.0
-#: After so many pages, what making rows took goes back to the system. With the allocator mimalloc, never is a tenth more
-#: memory, always a tenth more time.
+#: After so many pages, what making rows took goes back to the system. With the allocator mimalloc, never is a tenth
+#: more memory, always a tenth more time.
 _PAGES_PER_RELEASE = 5
 #: More bad rows than this are only counted.
 _MAX_WARNINGS = 100
