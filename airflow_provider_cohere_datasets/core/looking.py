@@ -77,7 +77,11 @@ class Looker:
         """
         seen: dict[str, Looked] = {}
         if len(ids) > max(_FEW, self._list_cost):
-            seen |= yield from self._through_the_list(set(ids), policy)
+            ended = yield from self._through_the_list(set(ids), policy, seen)
+            if ended is not None:
+                if not seen:
+                    raise ended
+                return {**dict.fromkeys(ids, ended), **seen}
         # Suspects come last, and the one that failed last behind them all: nobody stands in front of others for ever.
         missing = sorted((i for i in ids if i not in seen), key=self._turn)
         failed = False
@@ -124,9 +128,10 @@ class Looker:
     def _turn(self, dataset_id: str) -> int:
         return self._suspects.index(dataset_id) if dataset_id in self._suspects else -1
 
-    def _through_the_list(self, wanted: set[str], policy: RequestPolicy) -> Flow[dict[str, Observation]]:
-        """Read the list until all that is wanted was found."""
-        seen: dict[str, Observation] = {}
+    def _through_the_list(
+        self, wanted: set[str], policy: RequestPolicy, seen: dict[str, Looked]
+    ) -> Flow[CohereDatasetsError | None]:
+        """Note what the list shows until all that is wanted was found; return the error behind which no more comes."""
         steps = list_pages(read_raw_page, filters=ListFilters(), policy=policy, page_size=_PAGE, require_complete=False)
         self._list_cost = 0
         answer = None
@@ -143,11 +148,13 @@ class Looker:
                     answer = yield step
         except (StopIteration, CohereListingError, CohereServerError, CohereUnexpectedAnswerError):
             pass  # Whatever the list did not show is asked for by its id.
+        except (CohereRateLimitError, CohereTransportError) as error:
+            return error
         except (CohereInvalidRequestError, CohereDatasetNotFoundError, CoherePermissionError):
             self._list_cost = _REFUSED  # That says nothing about the datasets themselves.
         finally:
             steps.close()
-        return seen
+        return None
 
 
 def _is_missing(looked: Looked) -> bool:

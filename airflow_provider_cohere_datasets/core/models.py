@@ -78,6 +78,8 @@ class ApiObject(BaseModel):
             if isinstance(info.context, dict):
                 reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
                 info.context.setdefault("problems", []).append(f"{cls.__name__}.{info.field_name}: {reason}")
+                if info.context.get("nulls"):  # The default would say that the API left it out.
+                    return None
             return field.default
 
 

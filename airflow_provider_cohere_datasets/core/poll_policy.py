@@ -10,6 +10,9 @@ from airflow_provider_cohere_datasets.core.errors import CohereInputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: Seconds that Airflow's own limit on a trigger comes after ours, so that the trigger can tell the last status.
+TRIGGER_MARGIN = 60
+
 
 class PollPolicy:
     """How often to look.

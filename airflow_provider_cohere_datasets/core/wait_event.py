@@ -22,17 +22,21 @@ class WaitEvent:
     :param outcome: ``ready``, ``error`` or ``timeout``.
     :param observations: what was seen last of each dataset.
     :param error: for ``error``, what to raise; see :meth:`~.errors.CohereDatasetsError.details`.
+    :param memory: for ``timeout``, what the last look goes on from; see :meth:`~.waiting.Watch.memory`.
     """
 
     outcome: Literal["ready", "error", "timeout"]
     observations: tuple[Observation, ...] = ()
     error: Mapping[str, object] | None = None
     version: int = EVENT_VERSION
+    memory: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as plain JSON."""
         event = asdict(self)
         event["observations"] = list(event["observations"])
+        if self.memory is None:
+            del event["memory"]
         return event
 
     def results(self) -> list[dict[str, Any]]:
@@ -64,10 +68,11 @@ class WaitEvent:
                 f"The trigger's event has version {payload.get('version')!r:.20}, this worker knows {EVENT_VERSION}: "
                 "the triggerer and the worker run different versions of the provider."
             )
-        rows, error, outcome = (
+        rows, error, outcome, memory = (
             observations_in(payload.get("observations")),
             payload.get("error"),
             payload.get("outcome"),
+            payload.get("memory"),
         )
         if (
             not isinstance(outcome, str)
@@ -78,7 +83,8 @@ class WaitEvent:
             or (outcome == "ready" and not {row.id for row in rows if row.status in done} == set(ids))
         ):
             raise CohereEventError(f"The trigger's event is not known: {payload!r:.100}.")
-        return cls(outcome, rows, error)  # type: ignore[arg-type]  # it is one of the three
+        # The outcome is one of the three.
+        return cls(outcome, rows, error, memory=memory if isinstance(memory, dict) else None)  # type: ignore[arg-type]
 
 
 def observations_in(rows: object) -> tuple[Observation, ...] | None:

@@ -104,14 +104,14 @@ class Watch:
 
         :returns: how the wait ended, or ``None`` if it goes on.
         """
-        trouble: errors.CohereDatasetsError | None = None
+        troubles: list[errors.CohereDatasetsError] = []
         for dataset_id in list(self.open_ids):
             shown = looked.get(dataset_id)
             if shown is None:
                 continue
             if isinstance(shown, errors.CohereDatasetsError):
                 if not shown.permanent:
-                    trouble = trouble or shown
+                    troubles.append(shown)
                     continue
                 failure: errors.CohereDatasetsError | None = shown
             else:
@@ -124,8 +124,8 @@ class Watch:
                 self._failed[dataset_id] = failure
                 if self._goal.fail_fast:
                     return self._event("error", failure)
-        if trouble is not None:
-            return self.fail(trouble)
+        if troubles:
+            return self.fail(max(troubles, key=lambda trouble: trouble.retry_after or 0.0))
         self.failures, self.pause = 0, 0.0
         if self.open_ids:
             return None

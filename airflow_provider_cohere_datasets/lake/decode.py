@@ -30,10 +30,12 @@ from airflow_provider_cohere_datasets.core.filters import microseconds
 from airflow_provider_cohere_datasets.core.ledger import nameless
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
-from airflow_provider_cohere_datasets.lake.parts import PartUrls, shaped
+from airflow_provider_cohere_datasets.lake.parts import PartUrls, shaped, with_defaults
 from airflow_provider_cohere_datasets.lake.schema import DATASET, RAW_FIELD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_cohere_datasets.core.calls import Call, Reply
 
 OnBadRow = Literal["keep", "fail"]
@@ -73,6 +75,8 @@ class Decoder:
         #: Whether an answer came without the list.
         self.listless = False
         self._nameless: set[int] = set()
+        #: Called with each answer, also with those that bring nothing new.
+        self.heard: Callable[[], None] = lambda: None
 
     @property
     def rows_without_id(self) -> int:
@@ -99,6 +103,7 @@ class Decoder:
         :raises CohereUnexpectedAnswerError: if it is not a list of datasets.
         :raises CohereBadRowError: if a row has no id and ``on_bad_row`` is ``fail``.
         """
+        self.heard()
         if isinstance(reply.decoded, DecodedPage):
             return reply.decoded
         body = reply.body.removeprefix(codecs.BOM_UTF8)
@@ -159,7 +164,7 @@ def read_fast(body: bytes) -> pa.StructArray | None:
     if answer.num_rows != 1 or answer.column("datasets").null_count:
         return None
     rows = answer.column("datasets").chunk(0).values
-    return rows if _is_exact(rows) else None
+    return with_defaults(rows) if _is_exact(rows) else None
 
 
 def _is_utf8(body: bytes) -> bool:
@@ -263,7 +268,8 @@ def read_rows(values: list[Any], problems: dict[int, list[str]]) -> list[dict[st
         if isinstance(value, dict):
             known = {name: value[name] for name in documented & value.keys()}
             try:
-                row = Dataset.model_validate(known, context={"problems": found}).model_dump(by_alias=True)
+                dataset = Dataset.model_validate(known, context={"problems": found, "nulls": True})
+                row = dataset.model_dump(by_alias=True, warnings=False)
             except ValidationError as error:
                 found.append(f"Dataset.id: {error.errors()[0]['msg']}")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import threading
 import time
@@ -98,8 +99,9 @@ class Export:
         self._if_empty = if_empty
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
-        self._rows = self._pages = self._requests = self._bad_rows = 0
+        self._rows = self._pages = self._requests = self._bad_rows = self._answers = 0
         self._newest: int | None = None
+        self._started = self._shown = 0.0
         self._stopped = False
         self._interruptible: int | None = None
 
@@ -170,7 +172,8 @@ class Export:
         pages = stream_pages(
             self._decoder, filters=selection.filters, page_size=selection.page_size, limit=selection.limit
         )
-        started = shown = self._clock()
+        self._started = self._shown = self._clock()
+        self._decoder.heard = self._tell_progress
         with contextlib.closing(pages):
             while True:
                 self._check_stopped()
@@ -185,11 +188,15 @@ class Export:
                 del page  # The rows are the writer's now.
                 if self._pages % _PAGES_PER_RELEASE == 0:
                     pa.default_memory_pool().release_unused()
-                now = self._clock()
-                if now - shown >= _PROGRESS_SECONDS:
-                    shown = now
-                    rate = self._rows / (now - started)
-                    self._log.info("%d rows in %d pages so far, %.0f rows/s.", self._rows, self._pages, rate)
+
+    def _tell_progress(self) -> None:
+        """Log how far it is; called with each answer, because many may come in a row that bring nothing new."""
+        self._answers += 1
+        now = self._clock()
+        if now - self._shown >= _PROGRESS_SECONDS:
+            self._shown = now
+            rate = self._rows / (now - self._started)
+            self._log.info("%d rows in %d pages so far, %.0f rows/s.", self._rows, self._answers, rate)
 
     def _take_note_of(self, page: DecodedPage) -> None:
         for position, problems in {**self._doubts(page), **page.problems}.items():
@@ -247,11 +254,17 @@ class Export:
             "sha256": stream.sha256,
             "pages": self._pages,
             "requests": self._requests,
-            "filters": {name: value[:_MAX_TEXT] for name, value in filters.items()},
+            "filters": {name: _short(value) for name, value in filters.items()},
             "schema_version": SCHEMA_VERSION,
             "bad_rows": self._bad_rows,
             "newest_created_at": None if self._newest is None else _text(self._newest),
         }
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a text that takes little room as JSON, where a character may take twelve bytes."""
+    room = range(_MAX_TEXT, -1, -1)
+    return next(text[:length] for length in room if len(json.dumps(text[:length])) <= _MAX_TEXT + 2)
 
 
 def _text(microseconds: int) -> str:

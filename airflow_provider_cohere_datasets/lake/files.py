@@ -43,6 +43,8 @@ class LocalFile:
     """
 
     def __init__(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            Path(path).stat()  # Path.exists() does not tell a link that leads to itself from nothing.
         self._path = Path(os.path.realpath(path))
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

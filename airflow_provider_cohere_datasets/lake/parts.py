@@ -20,8 +20,24 @@ URL_FIELDS = ("url", "original_url")
 _VALUES = scalars({"zero": 0, "unknown": "unknown"}, {"zero": pa.int64(), "unknown": pa.string()})
 
 
+def with_defaults(rows: pa.StructArray) -> pa.StructArray:
+    """Return rows with the zeros that the API leaves out; the models put them back by themselves.
+
+    :param rows: datasets, none of them null.
+    """
+
+    def part(values: pa.StructArray) -> pa.StructArray:
+        return _replaced(values, {"index": pc.coalesce(values.field("index"), _VALUES["zero"])})
+
+    changes = {
+        "validation_status": pc.coalesce(rows.field("validation_status"), _VALUES["unknown"]),
+        "dataset_parts": _mapped(rows.field("dataset_parts"), part),
+    }
+    return _replaced(rows, changes)
+
+
 def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) -> pa.StructArray:
-    """Return rows as they may land: defaults filled in, URLs and samples treated as asked.
+    """Return rows as they may land: URLs and samples treated as asked.
 
     :param rows: datasets, none of them null.
     :param part_urls: ``strip`` removes the signature from part URLs, ``drop`` the whole URL, ``keep`` nothing. Unless
@@ -30,7 +46,7 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
     """
 
     def part(values: pa.StructArray) -> pa.StructArray:
-        changes = {"index": pc.coalesce(values.field("index"), _VALUES["zero"])}
+        changes = {}
         for name in URL_FIELDS:
             urls = values.field(name)
             if part_urls == "strip":
@@ -42,10 +58,7 @@ def shaped(rows: pa.StructArray, *, part_urls: PartUrls, include_samples: bool) 
             changes["samples"] = _emptied(values.field("samples"))
         return _replaced(values, changes)
 
-    changes = {
-        "validation_status": pc.coalesce(rows.field("validation_status"), _VALUES["unknown"]),
-        "dataset_parts": _mapped(rows.field("dataset_parts"), part),
-    }
+    changes = {"dataset_parts": _mapped(rows.field("dataset_parts"), part)}
     if part_urls != "keep":
         warnings = rows.field("validation_warnings")
         changes["validation_error"] = _without_queries(rows.field("validation_error"))

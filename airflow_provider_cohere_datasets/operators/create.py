@@ -26,7 +26,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     error_from_details,
 )
 from airflow_provider_cohere_datasets.core.filters import check_choice, given
-from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
+from airflow_provider_cohere_datasets.core.poll_policy import TRIGGER_MARGIN, PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
     from airflow_provider_cohere_datasets.core.waiting import Watch
     from airflow_provider_cohere_datasets.lake.source import Source
-
-#: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
-_MARGIN = 60
 
 
 class CohereCreateDatasetOperator(CohereDatasetsOperator):
@@ -340,12 +337,12 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                     carried=created,
                 ),
                 method_name="execute_complete",
-                timeout=timedelta(seconds=self.validation_timeout + _MARGIN),
+                timeout=timedelta(seconds=self.validation_timeout + TRIGGER_MARGIN),
             )
         return self._validated(over, watch)
 
-    def _look(self, dataset_id: str, timeout: float) -> tuple[WaitEvent, Watch, Looker]:
-        """Look until the wait is over or the time is up, once at least."""
+    def _look(self, dataset_id: str, timeout: float, memory: object = None) -> tuple[WaitEvent, Watch, Looker]:
+        """Look until the wait is over or the time is up, once at least; go on from what an earlier look remembers."""
         from airflow_provider_cohere_datasets.core.looking import Looker
         from airflow_provider_cohere_datasets.core.waiting import Goal, Watch, wait_for
 
@@ -357,6 +354,8 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             tell=self.log.info,
             warn=self.log.warning,
         )
+        watch.recall(memory)
+        looker.recall(memory)
         now = time.monotonic()
         ends, renewed = now + timeout, -math.inf
         while True:
@@ -392,7 +391,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             ended, watch = over, None
             if over.outcome == "timeout" and self._dataset_id is not None:
                 # The last look is made when the time is up.
-                ended, watch, _ = self._look(self._dataset_id, 0.0)
+                ended, watch, _ = self._look(self._dataset_id, 0.0, over.memory)
             return self._done(created | self._validated(ended, watch), context)
 
         return self._until_told_to_stop(complete)

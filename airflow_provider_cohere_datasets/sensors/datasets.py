@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from functools import cached_property
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import (
@@ -27,7 +28,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     error_from_details,
 )
 from airflow_provider_cohere_datasets.core.filters import check_choice
-from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
+from airflow_provider_cohere_datasets.core.poll_policy import TRIGGER_MARGIN, PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
     from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
 
-#: Seconds that Airflow's own limit on the trigger comes after ours, so that the trigger can tell the last status.
-_MARGIN = 60
 #: The key in the task's state store, where there is one.
 _STATE = "cohere_datasets_wait"
 #: How Airflow says in all its versions that its own limit on the trigger ended the wait.
@@ -144,14 +143,16 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
                 self._start_from_trigger()
 
     def _start_from_trigger(self) -> None:
-        from airflow.triggers.base import StartTriggerArgs
+        from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
         if not self.deferrable:
             raise CohereInputError("start_from_trigger needs deferrable=True.")
         several = [None] if self.dataset_ids is None else self.dataset_ids
-        # The trigger cannot be handed what another task returns, nor ask for it, nor can a text be rendered to a list.
+        # The trigger cannot be handed what another task returns, nor ask for it, nor can a text be rendered to a list;
+        # and below Airflow 3.3 it gets a template as it is written.
+        unknown = "xcom_pull" if hasattr(BaseTrigger, "render_template_fields") else "{"
         if not isinstance(several, list | tuple) or not all(
-            value is None or (isinstance(value, str) and "xcom_pull" not in value)
+            value is None or (isinstance(value, str) and unknown not in value)
             for value in (self.conn_id, self.dataset_id, *several)
         ):
             return
@@ -193,7 +194,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
 
     @staticmethod
     def _trigger_timeout(seconds: float) -> timedelta:
-        return timedelta(seconds=max(0.0, seconds) + _MARGIN)
+        return timedelta(seconds=max(0.0, seconds) + TRIGGER_MARGIN)
 
     @cached_property
     def hook(self) -> CohereDatasetsHook:
@@ -239,10 +240,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         self._look_began = time.time()
         watch, store = self._watch, context.get("task_state_store") if self.reschedule else None
         if store is not None:
-            stored = store.get(_STATE)
-            # What an earlier try of the task has seen is no business of this one.
-            if isinstance(stored, dict) and stored.get("try") == context["ti"].try_number:
-                self._recall(stored)
+            self._recall(self._stored(store, context))
         try:
             over = watch.see(self._look())
         except CohereDatasetsError as error:
@@ -255,7 +253,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
                 raise for_airflow(missing, self.conn_id) from error
             over = watch.fail(missing)
         if store is not None and over is None:
-            store.set(_STATE, {"try": context["ti"].try_number, **self._memory()})
+            self._store(store, context)
         return False if over is None else PokeReturnValue(True, self._result(over, context))
 
     def _look(self) -> dict[str, Looked]:
@@ -273,6 +271,14 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def _memory(self) -> dict[str, Any]:
         return {**self._watch.memory(), **self._looker.memory()}
 
+    def _store(self, store: Any, context: Context, **ids: Any) -> None:
+        store.set(_STATE, {"try": context["ti"].try_number, **self._memory(), **ids})
+
+    def _stored(self, store: Any, context: Context) -> dict[str, Any]:
+        """Return what this try has stored; what an earlier one has seen is no business of it."""
+        stored = store.get(_STATE)
+        return stored if isinstance(stored, dict) and stored.get("try") == context["ti"].try_number else {}
+
     def _recall(self, memory: object) -> None:
         self._watch.recall(memory)
         self._looker.recall(memory)
@@ -289,10 +295,12 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             return self._as_configured(lambda: self._last_look(context))
         from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
+        ids, store = self._ids_for_trigger(), context.get("task_state_store")
+        if store is not None:
+            self._store(store, context, **ids)
         self.defer(
             trigger=CohereDatasetValidationTrigger(
-                **{**self._trigger_kwargs(started_at, self._memory()), **self._ids_for_trigger()},
-                carried=self._ids_for_trigger(),
+                **{**self._trigger_kwargs(started_at, self._memory()), **ids}, carried=ids
             ),
             method_name="execute_complete",
             timeout=self._trigger_timeout(self.timeout - (time.time() - started_at)),
@@ -301,7 +309,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def _poke_until_done(self, context: Context) -> Any:
         entered = time.time()
         try:
-            return super().execute(context)
+            # Airflow 2 takes super().execute() for a call from outside a task, and warns or refuses.
+            return unwrap(BaseSensorOperator.execute)(self, context)
         except AirflowSensorTimeout:
             pass
         except AirflowSkipException as over:
@@ -328,8 +337,18 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where no triggerer told the end of the wait in time, look once more."""
         if next_method == _FAIL and (next_kwargs or {}).get("error") == _TRIGGER_TIMEOUT:
+            store = context.get("task_state_store")
+            stored = self._stored(store, context) if store is not None else {}
+            self._wait_for(stored)
+            self._recall(stored)
             return self._as_configured(lambda: self._last_look(context, self._over_in_the_triggerer(context)))
-        return super().resume_execution(next_method, next_kwargs, context)
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException as over:
+            # Airflow puts a skip of its own in place of ours, which would not say why.
+            if isinstance(over.__cause__, AirflowSkipException):
+                raise over.__cause__ from over.__cause__.__cause__
+            raise
 
     def _over_in_the_triggerer(self, context: Context) -> Callable[[], BaseException]:
         """Return what ends a wait that Airflow ended: where it starts in the triggerer, execution_timeout may have."""
@@ -347,6 +366,11 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             return last.xcom_value
         raise (over or self._timed_out)()
 
+    def _wait_for(self, ids: object) -> None:
+        """Wait for what the wait began with: templates are rendered anew in each process, and may name others now."""
+        if isinstance(ids, dict) and ids.keys() & {"dataset_id", "dataset_ids"}:
+            self.dataset_id, self.dataset_ids = ids.get("dataset_id"), ids.get("dataset_ids")
+
     def execute_complete(self, context: Context, event: object = None) -> Any:
         """Take the trigger's event: return the result or raise what ended the wait.
 
@@ -354,16 +378,14 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         """
         from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
 
-        carried = event.get("carried") if isinstance(event, dict) else None
-        if isinstance(carried, dict):  # Templates are rendered anew in this process, and may name others by now.
-            self.dataset_id, self.dataset_ids = carried.get("dataset_id"), carried.get("dataset_ids")
+        self._wait_for(event.get("carried") if isinstance(event, dict) else None)
 
         def complete() -> Any:
             with airflow_errors(self.conn_id):
                 over = WaitEvent.from_json(event, self._ids(), self._goal().done)
             if over.outcome != "timeout":
                 return self._result(over, context)
-            self._watch.recall({"seen": over.to_json()["observations"]})
+            self._recall({**(over.memory or {}), "seen": over.to_json()["observations"]})
             return self._last_look(context)
 
         return self._as_configured(complete)

@@ -71,6 +71,21 @@ class Deadline:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+class _Lines:
+    """A file that remembers the line that was read last: nothing, at its end."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.last = b""
+
+    def readline(self, *args: Any) -> bytes:
+        self.last = self._file.readline(*args)
+        return self.last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 class _LastAnswer(http.client.HTTPResponse):
     """Passes over what servers send before their answer, as 103 Early Hints; http.client does for 100 alone.
 
@@ -78,10 +93,17 @@ class _LastAnswer(http.client.HTTPResponse):
     """
 
     def begin(self) -> None:
+        file = self.fp
+        lines: Any = _Lines(file)
+        self.fp = lines
         super().begin()
         while 100 < self.status < 200 and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
             self.headers = self.msg = None  # type: ignore[assignment]  # Or it would not read on.
             super().begin()
+        if not lines.last:  # The connection ended among the headers; http.client takes that for their end.
+            raise http.client.IncompleteRead(b"")
+        if self.fp is lines:
+            self.fp = file
         # Nobody asked for another protocol, so nothing that follows can be understood.
         self.will_close = self.will_close or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS
 

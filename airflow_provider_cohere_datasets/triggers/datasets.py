@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +15,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
-from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
+from airflow_provider_cohere_datasets.core.poll_policy import TRIGGER_MARGIN, PollPolicy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
-    from airflow_provider_cohere_datasets.core.looking import Looked
+    from airflow_provider_cohere_datasets.core.looking import Looked, Looker
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
     from airflow_provider_cohere_datasets.core.waiting import Watch
 
@@ -137,6 +138,14 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         watch.recall(self.memory)
         return watch
 
+    @cached_property
+    def _looker(self) -> Looker:
+        from airflow_provider_cohere_datasets.core.looking import Looker
+
+        looker = Looker()
+        looker.recall(self.memory)
+        return looker
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with a poll loop of its own, and yield the one event."""
         async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
@@ -192,12 +201,17 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
             event = await self._wait(shared_stream)
         except CohereDatasetsError as error:
             event = WaitEvent("error", (), error.details())
-        yield TriggerEvent({**event.to_json(), **({"carried": self.carried} if self.carried else {})})
+        carried = self.carried
+        if carried is None and self.started_at is None:
+            # Where the wait starts in the triggerer, nobody else knows what its templates named.
+            carried = {"dataset_id": self.dataset_id, "dataset_ids": self.dataset_ids}
+        yield TriggerEvent({**event.to_json(), **({"carried": carried} if carried else {})})
 
     async def _wait(self, looks: AsyncIterator[Look]) -> WaitEvent:
         watch, key = self._watch, self.shared_stream_key()
         try:
-            left = float(self.timeout) - (0.0 if self.started_at is None else time.time() - self.started_at)
+            began = self._handed_over() if self.started_at is None else self.started_at
+            left = float(self.timeout) - (0.0 if began is None else time.time() - began)
         except (TypeError, ValueError):
             raise CohereInputError("timeout and started_at must be numbers of seconds.") from None
         watches = self._watches.setdefault(key, set())
@@ -211,21 +225,31 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         except TimeoutError:
             if not limit.expired():
                 raise  # Something else took too long.
-            return watch.timed_out()
+            # What was seen is in the event already.
+            memory = {**watch.memory(), **self._looker.memory()}
+            return replace(watch.timed_out(), memory={name: memory[name] for name in memory if name != "seen"})
         finally:
             watches.discard(watch)
             if not watches:
                 del self._watches[key]
         raise CohereInputError("The poll loop ended by itself.")
 
+    def _handed_over(self) -> float | None:
+        """Return when a wait that starts in a triggerer began, by Airflow's limit; another may have taken it over."""
+        ends: Any = getattr(self, "timeout_after", None)
+        task = getattr(getattr(self, "task_instance", None), "task", None)
+        if ends is None or task is None:
+            return None
+        limit, execution = self.timeout + TRIGGER_MARGIN, task.execution_timeout
+        began: float = ends.timestamp() - (limit if execution is None else min(limit, execution.total_seconds()))
+        return began
+
     async def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Look, None]:
         # A generator, so that bad values raise where the wait makes an event of it.
-        from airflow_provider_cohere_datasets.core.looking import Looker
         from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
         from airflow_provider_cohere_datasets.triggers.polling import polled
 
-        looker = Looker()
-        looker.recall(self.memory)
+        looker = self._looker
 
         def look(policy: RequestPolicy) -> Flow[dict[str, Looked]] | None:
             ids = wanted()

@@ -37,6 +37,8 @@ _HANDED_ON = 10.0
 #: Seconds until the scheduler has made a run of an event. Airflow up to 3.3.2 gives that run the events up to the first
 #: one; those that come between it and the run stay until there is another event, so the last one comes later.
 _TAKEN_UP = 10.0
+#: Seconds for which whole lists must lack a dataset that fired until it is forgotten: one list may lag behind.
+_FORGOTTEN = 86400.0
 #: Seconds until a store that failed is asked again what fired before.
 _STORE_PAUSE = 10.0
 
@@ -134,6 +136,7 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         unsaved = False
         told: dict[str, float] = {}  # when those of them were told whose events may still be lost
         waiting: dict[str, Observation] = {}  # what is to be told
+        absent: dict[str, float] = {}  # since when the list lacks those that fired
         last = -math.inf  # when the last event was
         looks = polled(
             hook,
@@ -157,9 +160,11 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
                         unsaved = True
                     waiting |= {each: row for each, row in reached.items() if each not in fired}
                     # Only a list that is known to be whole shows what is gone and need not be remembered any longer.
-                    kept = fired & {row.id for row in looked.rows}
-                    if looked.complete and kept != fired:
-                        fired, unsaved = kept, True
+                    if looked.complete:
+                        absent = {each: absent.get(each, now) for each in fired - {row.id for row in looked.rows}}
+                        forgotten = {each for each, since in absent.items() if now - since >= _FORGOTTEN}
+                        if forgotten:
+                            fired, unsaved = fired - forgotten, True
                 alone = len(waiting) == 1 and now - last >= _TAKEN_UP
                 for dataset_id in list(waiting)[: None if alone else -1]:
                     yield TriggerEvent(_payload(waiting.pop(dataset_id)))

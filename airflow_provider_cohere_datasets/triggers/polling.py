@@ -14,7 +14,6 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereConnectionError,
     CohereDatasetsError,
     CoherePermissionError,
-    CohereRateLimitError,
 )
 from airflow_provider_cohere_datasets.hooks.retries import LONGEST
 
@@ -99,7 +98,8 @@ def _capped(asked: float | None) -> float:
 def _pause_in(looked: object) -> float:
     """Return the seconds that the server asked to wait when it ended a look in the middle."""
     shown = looked.values() if isinstance(looked, Mapping) else ()
-    return max((_capped(each.retry_after) for each in shown if isinstance(each, CohereRateLimitError)), default=0.0)
+    failed = [each for each in shown if isinstance(each, CohereDatasetsError)]
+    return max((_capped(each.retry_after) for each in failed if not each.permanent), default=0.0)
 
 
 class _Line:

@@ -41,6 +41,18 @@ class CutBody(Spoil):
 
 
 @dataclass(frozen=True)
+class CutHead(Spoil):
+    """Send the first ``lines`` lines of the right answer's head; the connection ends among them."""
+
+    lines: int = 1
+
+    def play(self, exchange: Exchange) -> None:
+        head = self.given(exchange).head(("Content-Length", "0"))
+        exchange.wire.send(b"".join(head.splitlines(keepends=True)[: self.lines]))
+        exchange.wire.close()
+
+
+@dataclass(frozen=True)
 class Chunked(Spoil):
     """The right answer in chunks of ``size`` bytes."""
 

@@ -69,7 +69,8 @@ class Api:
             rows = [row(each, state) for each, state in self.statuses.items() if isinstance(state, str)]
             if "head" in self.statuses:
                 rows = self.statuses["head"]
-            return reply(call, self.statuses.get("list", {"datasets": rows[offset : offset + limit]}))
+            listed = self.statuses.get("list", {"datasets": rows[offset : offset + limit]})
+            return reply(call, next(self.answers.get("list", iter(())), listed))
         state = next(self.answers.get(call.dataset_id, iter(())), self.statuses.get(call.dataset_id, 404))
         return reply(call, {"dataset": row(call.dataset_id, state)} if isinstance(state, str) else state)
 
@@ -298,6 +299,18 @@ def test_a_connection_that_breaks_costs_nothing_that_was_seen() -> None:
     assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": CohereTransportError}
     assert api.asked == ["a", "b"], "the next one may take as long to fail"
     assert set(api.look(looker, "abc")) == {"a", "c", "b"}, "it is asked for last"
+
+
+@pytest.mark.parametrize(
+    ("state", "raised"), [(429, CohereRateLimitError), (TransportFailure("no"), CohereTransportError)]
+)
+def test_a_list_that_breaks_off_costs_nothing_that_it_showed(state: Any, raised: type[CohereDatasetsError]) -> None:
+    ids = "abcdefgh"
+    api = Api(dict.fromkeys(ids, "queued"), cap=3)
+    api.answers["list"] = iter([{"datasets": [row(each, "failed") for each in "abc"]}, state])
+    looked = statuses(api.look(Looker(), ids))
+    assert looked == {**dict.fromkeys("abc", "failed"), **dict.fromkeys("defgh", raised)}
+    assert api.asked == ["list", "list"], "the next request may take as long to fail"
 
 
 def test_what_is_not_there_is_told_though_the_connection_breaks_for_another() -> None:

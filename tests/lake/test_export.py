@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,19 @@ def test_bad_rows_are_kept_counted_and_named(
     assert not any("\x1b" in message for message in messages)
 
 
+@pytest.mark.parametrize("index", [1.5, 2**63, "one", [1]])
+def test_what_cannot_be_read_is_not_taken_for_left_out(
+    server: AdversarialServer, export: Run, tmp_path: Path, index: Any
+) -> None:
+    """What is left out is a zero; the other is unknown, and counted."""
+    parts = [{"id": "first", "index": index}, {"id": "second"}]
+    server.reset([{**make_dataset(0), "validation_status": 5, "dataset_parts": parts}])
+    assert export()["bad_rows"] == 1
+    (row,) = pq.read_table(tmp_path / "datasets.parquet").to_pylist()
+    assert row["validation_status"] is None
+    assert [part["index"] for part in row["dataset_parts"]] == [None, 0]
+
+
 @pytest.mark.parametrize(
     ("wrong", "filters"),
     [
@@ -364,3 +377,24 @@ def test_progress_is_told_every_ten_seconds(
     lines = [record.getMessage() for record in caplog.records if "rows/s" in record.getMessage()]
     assert 2 <= len(lines) <= 5
     assert lines[0].endswith("rows in 3 pages so far, 2 rows/s.")
+
+
+def test_progress_is_told_where_nothing_new_comes(
+    server: AdversarialServer, hook: CohereDatasetsHook, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A list that is not in the order of creation is read twice, the second time for nothing."""
+    log = logging.getLogger(LOGGER)
+    log.setLevel(logging.INFO)
+    now = count(0, 4)
+    server.reset(make_datasets(200), Listing(order="shuffled-once"))
+    _, run = exporting(hook, tmp_path / "x.parquet", log=log, clock=lambda: float(next(now)))
+    run()
+    told = [int(text.split()[0]) for text in said(caplog) if "rows/s" in text]
+    assert told.count(200) >= 5
+
+
+def test_filters_take_little_room_in_xcom(server: AdversarialServer, export: Run) -> None:
+    server.reset([])
+    result = export(dataset_type="\N{GRINNING FACE}" * 200)
+    assert len(json.dumps(result["filters"])) < 150
+    assert result["filters"]["dataset_type"].startswith("\N{GRINNING FACE}" * 8)

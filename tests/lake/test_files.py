@@ -91,6 +91,14 @@ def test_the_file_has_the_permissions_of_any_new_file_and_a_link_stays_a_link(tm
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
 
+def test_a_link_that_leads_to_itself_is_no_place(tmp_path: Path) -> None:
+    link = tmp_path / "x.parquet"
+    link.symlink_to(link)
+    with pytest.raises(OSError, match="symbolic links"):
+        LocalFile(str(link))
+    assert link.is_symlink()
+
+
 def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     target = tmp_path / "x.parquet"
     target.touch()

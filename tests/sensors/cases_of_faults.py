@@ -118,6 +118,14 @@ def fault_cases() -> list[Case]:
             ("a was processing",),
             final=False,
         ),
+        Case(
+            "the last look is the one that fails once too often",
+            {"a": [(0, error(500))]},
+            "CohereServerError",
+            6,
+            options={**ONE, "timeout": 140, "request_policy": {"max_tries": 1}},
+            final=False,
+        ),
         Case("never seen", {"a": [(0, error(500))]}, "AirflowSensorTimeout", None, ("a was not seen",), final=False),
     ]
     permanent = {

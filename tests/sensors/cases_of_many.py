@@ -79,6 +79,27 @@ def many_cases() -> list[Case]:
             seconds=60,
         ),
         Case(
+            "one was refused, the other is validated at the last look",
+            {"a": [(0, "queued"), (30, error(403)), (60, "validated")], "b": [(0, "queued"), (95, "validated")]},
+            "CoherePermissionError",
+            options=COLLECT,
+            seconds=100,
+        ),
+        *(
+            Case(
+                f"one asks for a pause with {status}, the other does not",
+                {
+                    "a": [(0, "queued"), (600, "validated")],
+                    "b": [(0, "queued"), (30, error(503)), (60, "queued"), (600, "validated")],
+                    "c": [(0, "queued"), (30, error(status, retry_after="500")), (60, "queued"), (600, "validated")],
+                },
+                gets=18,
+                options={"dataset_ids": ["a", "b", "c"], "timeout": 1000, "request_policy": {"max_tries": 1}},
+                seconds=620,
+            )
+            for status in (429, 503)
+        ),
+        Case(
             "one is refused", {"a": [(0, error(400))], "b": queued}, "CohereInvalidRequestError", options=TWO, seconds=0
         ),
         Case("one is broken for a while", {"a": burst(error(500), 70), "b": queued}, options=TWO, seconds=90),

@@ -40,6 +40,7 @@ class Ending:
     :param raised: the class of the exception that Airflow gets, ``None`` if there was none.
     :param cause: the class of the error itself, under ``soft_fail`` the one behind the skip.
     :param message: of that error.
+    :param skip: the message of the skip, if it was one.
     :param final: whether Airflow will not retry.
     :param result: what the task returns.
     :param requests: method and target of each request, in order.
@@ -49,6 +50,7 @@ class Ending:
     raised: str | None
     cause: str | None
     message: str | None
+    skip: str | None
     final: bool
     result: Any
     requests: tuple[str, ...]
@@ -162,6 +164,7 @@ def ending(runner: Runner, mode: Mode, server: AdversarialServer) -> Ending:
         type(raised).__name__ if raised else None,
         type(cause).__name__ if cause else None,
         message,
+        str(raised) if isinstance(raised, AirflowSkipException) else None,
         isinstance(cause, AirflowFailException),
         result,
         tuple(f"{request.method} {request.raw_target}" for request in server.requests),

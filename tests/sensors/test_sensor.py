@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import wraps
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
     task,
 )
+from airflow.triggers.base import BaseTrigger
 
 from airflow_provider_cohere_datasets.core.errors import (
     CohereDatasetFailedError,
@@ -31,6 +33,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.core.wait_event import EVENT_VERSION, WaitEvent
 from airflow_provider_cohere_datasets.core.waiting import Watch
 from airflow_provider_cohere_datasets.sensors.datasets import CohereDatasetValidationSensor
+from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 from tests.adversary import AdversarialServer, Through, error
 from tests.adversary.answers import Exchange
 from tests.hooks.conftest import KEY, Connect
@@ -377,6 +380,21 @@ def test_a_template_that_names_another_dataset_by_now(server: AdversarialServer,
         runner.run("deferrable")
 
 
+def test_a_template_that_names_another_dataset_where_airflow_ends_the_wait(
+    server: AdversarialServer, clock: VirtualClock
+) -> None:
+    """No event tells what the wait began with: no triggerer ran."""
+    stage(server, clock, {"a": [(0, "queued")], "b": [(0, "validated")]})
+    runner = Runner(clock, dataset_id="a")
+    with pytest.raises(TaskDeferred):
+        runner.sensor("deferrable").execute(runner.context())
+    runner.options.update(dataset_id="b")
+    clock.now += 160
+    resumed = runner.sensor("deferrable")
+    with pytest.raises(AirflowSensorTimeout, match="Last seen: a was queued"):
+        resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, runner.context())
+
+
 def test_airflow_2_does_not_tell_when_a_rescheduled_task_began(
     server: AdversarialServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,8 +481,6 @@ class TestStartFromTrigger:
     options: dict[str, Any] = {"deferrable": True, "start_from_trigger": True, "timeout": 100, "jitter": 0}  # noqa: RUF012
 
     def test_it_waits_from_its_first_look(self, server: AdversarialServer, clock: VirtualClock) -> None:
-        from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
-
         stage(server, clock, {"a": [(0, "queued"), (20, "validated")]})
         args = sensor(**self.options).start_trigger_args
         assert args is not None
@@ -474,6 +490,35 @@ class TestStartFromTrigger:
         event = asyncio.run(fire(trigger, shared=True))
         assert (server.count(), clock.elapsed) == (2, 30)
         assert resume(event)["status"] == "validated"
+
+    def test_a_template_that_names_another_dataset_by_now(self, server: AdversarialServer, clock: VirtualClock) -> None:
+        stage(server, clock, {"a": [(0, "queued"), (20, "validated")]})
+        args = sensor(**self.options).start_trigger_args
+        assert args is not None
+        event = asyncio.run(fire(CohereDatasetValidationTrigger(**(args.trigger_kwargs or {})), shared=True))
+        assert resume(event, dataset_id="b")["id"] == "a"
+
+    @pytest.mark.parametrize(
+        ("limit", "execution_timeout", "left"), [(160, None, 70), (160, 200, 70), (40, 40, 70), (None, None, 100)]
+    )
+    def test_another_triggerer_does_not_begin_it_anew(
+        self,
+        server: AdversarialServer,
+        clock: VirtualClock,
+        limit: int | None,
+        execution_timeout: int | None,
+        left: int,
+    ) -> None:
+        stage(server, clock, {"a": [(0, "queued")]})
+        args = sensor(**self.options).start_trigger_args
+        assert args is not None
+        trigger: Any = CohereDatasetValidationTrigger(**(args.trigger_kwargs or {}))
+        allowed = None if execution_timeout is None else timedelta(seconds=execution_timeout)
+        trigger._task_instance = SimpleNamespace(task=SimpleNamespace(execution_timeout=allowed))
+        if limit is not None:  # As the triggerer does, after 30 seconds.
+            trigger.timeout_after = datetime.fromtimestamp(clock.now + limit - 30, UTC)
+        assert asyncio.run(fire(trigger, shared=True))["outcome"] == "timeout"
+        assert clock.elapsed == left
 
     @pytest.mark.parametrize(
         ("limit", "soft_fail", "expected"),
@@ -524,3 +569,26 @@ class TestStartFromTrigger:
         assert sensor(**pulled).start_trigger_args is None
         assert CohereDatasetValidationSensor.start_trigger_args is None
         assert CohereDatasetValidationSensor.start_from_trigger is False
+
+    def test_a_template_that_nobody_would_render(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Below 3.3 Airflow hands the trigger what the DAG file has."""
+        monkeypatch.delattr(BaseTrigger, "render_template_fields", raising=False)
+        for templated in ({"dataset_id": "{{ params.id }}"}, {"dataset_ids": ["a", "{% if x %}b{% endif %}"]}):
+            options = {**self.options, "dataset_id": None, **templated}
+            assert sensor(**options).start_trigger_args is None
+        assert sensor(**self.options, conn_id="{{ params.conn }}").start_trigger_args is None
+        assert sensor(**self.options).start_trigger_args is not None
+
+
+def test_poking_does_not_go_through_the_safeguard_of_airflow_2(
+    server: AdversarialServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes it for a call from outside a task, warns, and refuses without ``allow_nested_operators``."""
+
+    @wraps(BaseSensorOperator.execute)
+    def refuse(self: Any, context: Any) -> Any:
+        raise AssertionError("cannot be called outside TaskInstance!")
+
+    monkeypatch.setattr(BaseSensorOperator, "execute", refuse)
+    stage(server, clock, {"a": [(0, "validated")]})
+    assert sensor().execute({})["id"] == "a"

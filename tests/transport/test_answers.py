@@ -21,7 +21,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 )
 from airflow_provider_cohere_datasets.transport import blocking, nonblocking
 from tests import adversary
-from tests.adversary import AdversarialServer, Answer, error, make_dataset
+from tests.adversary import AdversarialServer, Answer, CutHead, error, make_dataset
 from tests.transport.conftest import ID, LIST, ONE, Connect
 from tests.transport.harness import Client
 
@@ -66,6 +66,13 @@ def test_a_delete_may_say_no_content(server: AdversarialServer, client: Client) 
     server.script("DELETE", ONE, [Answer(204, content_type=None)])
     client.delete(ID)
     assert server.count() == 1
+
+
+def test_a_head_that_breaks_off_is_no_delete(server: AdversarialServer, client: Client) -> None:
+    server.script("DELETE", ONE, [CutHead(Answer(json={}))], repeat=True)
+    with pytest.raises(CohereTransportError):
+        client.delete(ID)
+    assert server.model.deleted == []
 
 
 def test_a_login_page_is_no_delete(server: AdversarialServer, client: Client) -> None:

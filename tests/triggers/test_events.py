@@ -347,6 +347,15 @@ def test_what_fired_is_not_written_once_for_each(
     assert written == [1999, 2000, 2999, 3000]
 
 
+def test_a_list_that_lacks_everything_for_a_look_fires_nothing_again(
+    server: AdversarialServer, clock: VirtualClock
+) -> None:
+    stage(server, clock, {each: [(0, "validated"), (40, None), (70, "validated")] for each in "abc"})
+    store = Store()
+    assert ids(asyncio.run(fired(watcher(store), clock, 200))) == []
+    assert store[KEY] == ["a", "b", "c"]
+
+
 def test_what_is_gone_is_forgotten_only_if_the_list_is_whole(
     server: AdversarialServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +363,9 @@ def test_what_is_gone_is_forgotten_only_if_the_list_is_whole(
     store = Store()
     asyncio.run(fired(watcher(store), clock, 90))
     assert store[KEY] == ["a", "b"]
-    asyncio.run(fired(watcher(store), clock, 300))
+    assert ids(asyncio.run(fired(watcher(store), clock, 300))) == []
+    assert store[KEY] == ["a", "b"], "one that one list lacks for a while must not fire again"
+    asyncio.run(fired(watcher(store), clock, 2 * 86_400))
     assert store[KEY] == ["b"]
     # A list in no order that was not read to its end is not proved whole.
     server.reset([make_dataset(n, status="validated") for n in range(20)], Listing(cap=5, order="random-each-request"))
