@@ -242,6 +242,8 @@ def _reason(error: Exception, connected: bool) -> str:
     if isinstance(error, requests.exceptions.Timeout) or "TimeoutError" in text:
         # In the middle of a body, requests calls it a lost connection; in a TLS handshake, a silent server.
         return "the server was silent for too long" if connected else "the connection could not be made in time"
+    if "IncompleteRead" in text:
+        return "the answer broke off"
     if "NameResolutionError" in text or "getaddrinfo" in text:
         return "the host name is not known"
     if "Connection refused" in text:

@@ -70,7 +70,7 @@ def test_a_delete_may_say_no_content(server: AdversarialServer, client: Client) 
 
 def test_a_head_that_breaks_off_is_no_delete(server: AdversarialServer, client: Client) -> None:
     server.script("DELETE", ONE, [CutHead(Answer(json={}))], repeat=True)
-    with pytest.raises(CohereTransportError):
+    with pytest.raises(CohereTransportError, match="the answer broke off"):
         client.delete(ID)
     assert server.model.deleted == []
 
