@@ -61,4 +61,5 @@ def _needs(version: tuple[int, int], feature: str) -> pytest.MarkDecorator:
 
 
 needs_shared_streams = _needs((3, 3), "shared streams of triggers")
+needs_tasks_in_triggers = _needs((3, 3), "the task in its trigger")
 needs_retry_policies = _needs((3, 3), "retry policies")

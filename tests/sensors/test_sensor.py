@@ -40,7 +40,13 @@ from tests.hooks.conftest import KEY, Connect
 from tests.sensors.clock import VirtualClock
 from tests.sensors.modes import MODES, Mode, Runner, Store, ending, fire, rebuilt
 from tests.sensors.stage import ALL, stage
-from tests.versions import AIRFLOW, AirflowRescheduleException, TaskDeferralError, stored_and_read
+from tests.versions import (
+    AIRFLOW,
+    AirflowRescheduleException,
+    TaskDeferralError,
+    needs_tasks_in_triggers,
+    stored_and_read,
+)
 
 READY = {"version": EVENT_VERSION, "outcome": "ready", "observations": [{"id": "a", "status": "validated"}]}
 
@@ -498,6 +504,7 @@ class TestStartFromTrigger:
         event = asyncio.run(fire(CohereDatasetValidationTrigger(**(args.trigger_kwargs or {})), shared=True))
         assert resume(event, dataset_id="b")["id"] == "a"
 
+    @needs_tasks_in_triggers
     @pytest.mark.parametrize(
         ("limit", "execution_timeout", "left"), [(160, None, 70), (160, 200, 70), (40, 40, 70), (None, None, 100)]
     )
