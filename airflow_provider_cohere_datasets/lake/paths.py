@@ -55,8 +55,10 @@ def check_connection(path: ObjectStoragePath) -> None:
 
     :raises AirflowNotFoundException: if it is not.
     """
-    if path.protocol in {"s3", "s3a"} and path.conn_id not in {None, "aws_default"}:
-        BaseHook.get_connection(path.conn_id)
+    # Airflow below 3.2 has it among the options.
+    conn_id = path.conn_id if hasattr(path, "conn_id") else path.storage_options.get("conn_id")
+    if path.protocol in {"s3", "s3a"} and conn_id not in {None, "aws_default"}:
+        BaseHook.get_connection(conn_id)
 
 
 def checked_path(argument: str, value: Any) -> str:
