@@ -6,16 +6,11 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
-
-from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 from airflow_provider_cohere_datasets.core.filters import given
-
-if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 #: Storages read some of these in a way of their own: a version, a pattern, a chain of file systems.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\?*#\ud800-\udfff]|::")
@@ -48,17 +43,6 @@ def absolute(path: str) -> str:
     The paths of Airflow's older environments (universal-pathlib before 0.3) take a relative one for one at the root.
     """
     return path if "://" in path or path.startswith(("/", "file:")) else str(Path.cwd() / path)
-
-
-def check_connection(path: ObjectStoragePath) -> None:
-    """Look whether the connection of a path is there: in place of one to S3 Airflow takes whatever the worker may use.
-
-    :raises AirflowNotFoundException: if it is not.
-    """
-    # Airflow below 3.2 has it among the options.
-    conn_id = path.conn_id if hasattr(path, "conn_id") else path.storage_options.get("conn_id")
-    if path.protocol in {"s3", "s3a"} and conn_id not in {None, "aws_default"}:
-        BaseHook.get_connection(conn_id)
 
 
 def checked_path(argument: str, value: Any) -> str:

@@ -21,7 +21,7 @@ from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_forbidden, is_permanent, sentence
 from airflow_provider_cohere_datasets.lake.files import Blob, LocalFile, MovedFile, Upload
-from airflow_provider_cohere_datasets.lake.paths import absolute, check_connection, checked_path
+from airflow_provider_cohere_datasets.lake.paths import absolute, checked_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +52,6 @@ class Place:
         try:
             # Below Airflow 3.2, None would win over the connection in the URL.
             located = ObjectStoragePath(text, **({"conn_id": conn_id} if conn_id else {}))
-            check_connection(located)
             self._fs = located.fs
         except (ValueError, ImportError, AirflowException) as error:
             raise CohereInputError(f"output_path {text[:200]!r} cannot be used: {sentence(error)}.") from error

@@ -9,14 +9,14 @@ import re
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
 from airflow_provider_cohere_datasets.core.filters import checked_text, given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_permanent, sentence
-from airflow_provider_cohere_datasets.lake.paths import absolute, check_connection
+from airflow_provider_cohere_datasets.lake.paths import absolute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -191,16 +191,13 @@ def _check(what: str, path: Any) -> Mapping[str, Any]:
 def _path_of(argument: str, source: Any) -> Any:
     if isinstance(source, ObjectStoragePath):
         checked_text(argument, str(source))
-        text: str | None = str(source)
-    else:
-        text = given(argument, os.fspath(source) if isinstance(source, os.PathLike) else source)
+        return source
+    text = given(argument, os.fspath(source) if isinstance(source, os.PathLike) else source)
     if text is None:
         raise CohereInputError(f"{argument} is empty: it must be the path of a file.")
     if _LEFT_OUT.search(text):
         raise CohereInputError(f"{argument} {text[:100]!r} has characters that paths of Airflow cannot have.")
     try:
-        path = source if isinstance(source, ObjectStoragePath) else ObjectStoragePath(absolute(text))
-        check_connection(path)
-    except (ValueError, ImportError, AirflowNotFoundException) as error:
+        return ObjectStoragePath(absolute(text))
+    except (ValueError, ImportError) as error:
         raise CohereInputError(f"{argument} {text[:100]!r} is not a path or URL that can be read: {error}.") from error
-    return path

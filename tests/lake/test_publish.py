@@ -16,7 +16,6 @@ from s3fs import S3File, S3FileSystem
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.publish import Place
-from airflow_provider_cohere_datasets.lake.source import uploads_of
 from tests.adversary import AdversarialServer, error, make_datasets
 from tests.versions import attach, stores
 
@@ -125,27 +124,6 @@ def test_a_place_that_is_not_there_costs_no_request(
     assert "\n" not in str(raised.value)
     assert not server.requests
     assert s3.find("lake") == ["lake/folder/file"]
-
-
-@pytest.mark.parametrize(("url", "conn_id"), [(f"s3://{KEY}", "lake_s4"), (f"s3://lake_s4@{KEY}", None)])
-def test_a_connection_that_is_not_there_is_not_replaced_by_what_the_worker_may_use(
-    s3: Any,
-    moto: str,
-    server: AdversarialServer,
-    export: Callable[..., dict[str, Any] | None],
-    monkeypatch: pytest.MonkeyPatch,
-    url: str,
-    conn_id: str | None,
-) -> None:
-    for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "ENDPOINT_URL": moto}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    with pytest.raises(CohereInputError, match=r"output_path .*lake_s4. isn"):
-        export(url, conn_id=conn_id)
-    assert not server.requests
-    assert s3.find("lake") == []
-    source = uploads_of("s3://lake_s4@lake/rows.csv")
-    with pytest.raises(CohereInputError, match=r"data .*lake_s4. isn"), source:
-        pass
 
 
 def test_a_storage_out_of_reach_is_an_error_that_may_pass(monkeypatch: pytest.MonkeyPatch) -> None:
