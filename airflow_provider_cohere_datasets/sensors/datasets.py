@@ -238,9 +238,9 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; raise what ends the wait."""
         self._look_began = time.time()
-        watch, store = self._watch, context.get("task_state_store") if self.reschedule else None
-        if store is not None:
-            self._recall(self._stored(store, context))
+        if self.reschedule:
+            self._recall_stored(context)
+        watch = self._watch
         try:
             over = watch.see(self._look())
         except CohereDatasetsError as error:
@@ -252,8 +252,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             if not watch.seen:  # Most likely its name is wrong, so nobody shall wait for the next look to hear of it.
                 raise for_airflow(missing, self.conn_id) from error
             over = watch.fail(missing)
-        if store is not None and over is None:
-            self._store(store, context)
+        if self.reschedule and over is None:
+            self._store(context)
         return False if over is None else PokeReturnValue(True, self._result(over, context))
 
     def _look(self) -> dict[str, Looked]:
@@ -271,13 +271,19 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def _memory(self) -> dict[str, Any]:
         return {**self._watch.memory(), **self._looker.memory()}
 
-    def _store(self, store: Any, context: Context, **ids: Any) -> None:
-        store.set(_STATE, {"try": context["ti"].try_number, **self._memory(), **ids})
+    def _store(self, context: Context) -> None:
+        """Store the wait for the next process, where Airflow has a store for that."""
+        store = context.get("task_state_store")
+        if store is not None:
+            store.set(_STATE, {"try": context["ti"].try_number, **self._memory(), **self._ids_for_trigger()})
 
-    def _stored(self, store: Any, context: Context) -> dict[str, Any]:
-        """Return what this try has stored; what an earlier one has seen is no business of it."""
-        stored = store.get(_STATE)
-        return stored if isinstance(stored, dict) and stored.get("try") == context["ti"].try_number else {}
+    def _recall_stored(self, context: Context) -> None:
+        store = context.get("task_state_store")
+        stored = None if store is None else store.get(_STATE)
+        # What an earlier try of the task has seen is no business of this one.
+        if isinstance(stored, dict) and stored.get("try") == context["ti"].try_number:
+            self._wait_for(stored)
+            self._recall(stored)
 
     def _recall(self, memory: object) -> None:
         self._watch.recall(memory)
@@ -295,9 +301,8 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             return self._as_configured(lambda: self._last_look(context))
         from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
-        ids, store = self._ids_for_trigger(), context.get("task_state_store")
-        if store is not None:
-            self._store(store, context, **ids)
+        self._store(context)
+        ids = self._ids_for_trigger()
         self.defer(
             trigger=CohereDatasetValidationTrigger(
                 **{**self._trigger_kwargs(started_at, self._memory()), **ids}, carried=ids
@@ -337,10 +342,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the trigger; where no triggerer told the end of the wait in time, look once more."""
         if next_method == _FAIL and (next_kwargs or {}).get("error") == _TRIGGER_TIMEOUT:
-            store = context.get("task_state_store")
-            stored = self._stored(store, context) if store is not None else {}
-            self._wait_for(stored)
-            self._recall(stored)
+            self._recall_stored(context)
             return self._as_configured(lambda: self._last_look(context, self._over_in_the_triggerer(context)))
         try:
             return super().resume_execution(next_method, next_kwargs, context)

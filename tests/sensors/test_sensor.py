@@ -386,6 +386,16 @@ def test_a_template_that_names_another_dataset_by_now(server: AdversarialServer,
         runner.run("deferrable")
 
 
+def test_a_template_that_names_another_dataset_at_the_next_look(server: AdversarialServer, clock: VirtualClock) -> None:
+    stage(server, clock, {"a": [(0, "queued"), (40, "validated")], "b": [(0, "failed")]})
+    runner = Runner(clock, dataset_id="a")
+    with pytest.raises(AirflowRescheduleException):
+        runner.sensor("reschedule").execute(runner.context())
+    runner.options.update(dataset_id="b")
+    clock.now += 60
+    assert runner.sensor("reschedule").execute(runner.context())["id"] == "a"
+
+
 def test_a_template_that_names_another_dataset_where_airflow_ends_the_wait(
     server: AdversarialServer, clock: VirtualClock
 ) -> None:
