@@ -39,6 +39,10 @@ class WaitEvent:
             del event["memory"]
         return event
 
+    def recollection(self) -> dict[str, Any]:
+        """Return what a last look goes on from; see :meth:`~.waiting.Watch.recall`."""
+        return {**(self.memory or {}), "seen": self.to_json()["observations"]}
+
     def results(self) -> list[dict[str, Any]]:
         """Return what a task that waited returns of each dataset, as small JSON."""
         return [

@@ -391,7 +391,7 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
             ended, watch = over, None
             if over.outcome == "timeout" and self._dataset_id is not None:
                 # The last look is made when the time is up.
-                ended, watch, _ = self._look(self._dataset_id, 0.0, over.memory)
+                ended, watch, _ = self._look(self._dataset_id, 0.0, over.recollection())
             return self._done(created | self._validated(ended, watch), context)
 
         return self._until_told_to_stop(complete)

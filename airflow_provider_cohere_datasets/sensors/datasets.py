@@ -238,7 +238,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look once; raise what ends the wait."""
         self._look_began = time.time()
-        if self.reschedule:
+        if self.reschedule and not self.deferrable:
             self._recall_stored(context)
         watch = self._watch
         try:
@@ -252,7 +252,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             if not watch.seen:  # Most likely its name is wrong, so nobody shall wait for the next look to hear of it.
                 raise for_airflow(missing, self.conn_id) from error
             over = watch.fail(missing)
-        if self.reschedule and over is None:
+        if over is None and (self.reschedule or self.deferrable):
             self._store(context)
         return False if over is None else PokeReturnValue(True, self._result(over, context))
 
@@ -301,7 +301,6 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
             return self._as_configured(lambda: self._last_look(context))
         from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
-        self._store(context)
         ids = self._ids_for_trigger()
         self.defer(
             trigger=CohereDatasetValidationTrigger(
@@ -387,7 +386,7 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
                 over = WaitEvent.from_json(event, self._ids(), self._goal().done)
             if over.outcome != "timeout":
                 return self._result(over, context)
-            self._recall({**(over.memory or {}), "seen": over.to_json()["observations"]})
+            self._recall(over.recollection())
             return self._last_look(context)
 
         return self._as_configured(complete)

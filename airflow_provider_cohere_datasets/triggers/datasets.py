@@ -148,7 +148,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with a poll loop of its own, and yield the one event."""
-        async with aclosing(self._loop(lambda: self._watch.open_ids)) as looks:
+        async with aclosing(self._loop(lambda: [self._watch.open_ids])) as looks:
             async for event in self.filter_shared_stream(looks):
                 yield event
 
@@ -183,7 +183,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         trigger = cls(**kwargs)
         key = trigger.shared_stream_key()
         # Looked up anew for each look: when the last wait ends, the set goes, and the next wait brings another.
-        loop = trigger._loop(lambda: dict.fromkeys(i for watch in cls._watches.get(key, ()) for i in watch.open_ids))
+        loop = trigger._loop(lambda: [watch.open_ids for watch in cls._watches.get(key, ())])
         told: tuple[Look, frozenset[Watch]] | None = None
         async with aclosing(loop) as looks:
             async for looked in looks:
@@ -244,7 +244,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         began: float = ends.timestamp() - (limit if execution is None else min(limit, execution.total_seconds()))
         return began
 
-    async def _loop(self, wanted: Callable[[], Collection[str]]) -> AsyncGenerator[Look, None]:
+    async def _loop(self, waits: Callable[[], Collection[Collection[str]]]) -> AsyncGenerator[Look, None]:
         # A generator, so that bad values raise where the wait makes an event of it.
         from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
         from airflow_provider_cohere_datasets.triggers.polling import polled
@@ -252,14 +252,14 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         looker = self._looker
 
         def look(policy: RequestPolicy) -> Flow[dict[str, Looked]] | None:
-            ids = wanted()
+            ids = dict.fromkeys(dataset_id for wait in waits() for dataset_id in wait)
             return looker.look(ids, policy) if ids else None
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
         # Not of this trigger's own wait, whose ids may be bad: that is no business of others who share the loop.
         before = Watch((), Goal(), max_failures=None)
         before.recall(self.memory)
-        looks = polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause)
+        looks = polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause, waits=waits)
         async with aclosing(looks):
             async for looked in looks:
                 if looked is not None:  # Which comes only to who asks for rests.

@@ -38,7 +38,7 @@ _HANDED_ON = 10.0
 #: one; those that come between it and the run stay until there is another event, so the last one comes later.
 _TAKEN_UP = 10.0
 #: Seconds for which whole lists must lack a dataset that fired until it is forgotten: one list may lag behind.
-_FORGOTTEN = 86400.0
+_FORGOTTEN = 3600.0
 #: Seconds until a store that failed is asked again what fired before.
 _STORE_PAUSE = 10.0
 

@@ -14,11 +14,12 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereConnectionError,
     CohereDatasetsError,
     CoherePermissionError,
+    CohereRateLimitError,
 )
 from airflow_provider_cohere_datasets.hooks.retries import LONGEST
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
@@ -41,6 +42,7 @@ async def polled(
     pause: float = 0.0,
     slowest: float | None = None,
     rest: float | None = None,
+    waits: Callable[[], Iterable[Collection[str]]] = tuple,
 ) -> AsyncGenerator[T | CohereDatasetsError | None, None]:
     """Look again and again, for ever; yield what each look showed, or the error it ended with.
 
@@ -57,6 +59,7 @@ async def polled(
         first look is made at once.
     :param pause: seconds that the server asked to wait after the look that was already made.
     :param rest: seconds after which ``None`` is yielded, again and again until the next look.
+    :param waits: returns the datasets of each wait that takes part in a look.
     :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     """
     # From here on, no step of the clock counts.
@@ -73,7 +76,7 @@ async def polled(
                     longest = _IDLE
                 else:
                     yield looked
-                    pause, failures = _pause_in(looked), 0
+                    pause, failures = _pause_in(looked, waits()), 0
             except CohereDatasetsError as error:
                 pause, failures = _capped(error.retry_after), failures + 1
                 yield error
@@ -95,11 +98,16 @@ def _capped(asked: float | None) -> float:
     return min(asked or 0.0, LONGEST.total_seconds())
 
 
-def _pause_in(looked: object) -> float:
-    """Return the seconds that the server asked to wait when it ended a look in the middle."""
-    shown = looked.values() if isinstance(looked, Mapping) else ()
-    failed = [each for each in shown if isinstance(each, CohereDatasetsError)]
-    return max((_capped(each.retry_after) for each in failed if not each.permanent), default=0.0)
+def _pause_in(looked: object, waits: Iterable[Collection[str]]) -> float:
+    """Return the seconds that the server asked to wait when it ended a look in the middle.
+
+    A rate limit is everybody's; what else one dataset meets must not put off those who do not wait for it.
+    """
+    shown = looked if isinstance(looked, Mapping) else {}
+    failed = {i: each for i, each in shown.items() if isinstance(each, CohereDatasetsError) and not each.permanent}
+    limits = [_capped(each.retry_after) for each in failed.values() if isinstance(each, CohereRateLimitError)]
+    asked = [max((_capped(failed[i].retry_after) for i in ids if i in failed), default=0.0) for ids in waits]
+    return max([*limits, min(asked, default=0.0)])
 
 
 class _Line:

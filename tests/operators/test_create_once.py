@@ -927,6 +927,22 @@ def test_the_time_in_the_triggerer_is_up(server: AdversarialServer, data: Path) 
         task.resume(deferred, event)
 
 
+def test_the_last_look_of_a_deferred_wait_knows_what_the_trigger_saw(server: AdversarialServer, data: Path) -> None:
+    validating(server, "queued")
+    task = Task(data, **WAIT, deferrable=True)
+    deferred = deferred_by(task)
+    (dataset_id,) = made(server)
+    server._scripts.clear()
+    server.script("GET", ONE, [error(500)], repeat=True)
+    seen = (Observation(dataset_id, "processing"),)
+    event = {
+        **WaitEvent("timeout", seen, memory={"failures": 1}).to_json(),
+        "carried": deferred.trigger.serialize()[1]["carried"],
+    }
+    with pytest.raises(CohereValidationTimeoutError, match="was processing"):
+        task.resume(deferred, event)
+
+
 def test_a_timeout_of_nothing_looks_once(server: AdversarialServer, data: Path) -> None:
     validating(server, "queued")
     for deferrable in (False, True):

@@ -386,6 +386,18 @@ def test_a_template_that_names_another_dataset_by_now(server: AdversarialServer,
         runner.run("deferrable")
 
 
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_the_last_look_of_a_deferred_wait_knows_what_the_trigger_saw(
+    mode: str, server: AdversarialServer, clock: VirtualClock
+) -> None:
+    """Whatever mode the sensor would have if it were not deferrable."""
+    stage(server, clock, {"a": [(0, "queued"), (20, "processing"), (95, error(500))]})
+    runner = Runner(clock, dataset_id="a", mode=mode, deferrable=True, request_policy={"max_tries": 1})
+    end = ending(runner, "deferrable", server)
+    assert end.cause == "AirflowSensorTimeout"
+    assert "a was processing" in str(end.message)
+
+
 def test_a_template_that_names_another_dataset_at_the_next_look(server: AdversarialServer, clock: VirtualClock) -> None:
     stage(server, clock, {"a": [(0, "queued"), (40, "validated")], "b": [(0, "failed")]})
     runner = Runner(clock, dataset_id="a")
