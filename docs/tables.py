@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -90,16 +90,21 @@ def sources() -> str:
 
 
 class Columns(Table):
-    """The columns of the export, and the fields within them that have a description."""
+    """The columns of the export, and the fields within them."""
 
     def rows(self) -> Iterator[Sequence[str]]:
         yield "Column", "Type", "Meaning"
-        for field in file_schema(keep_raw=True):
-            yield f"`{field.name}`", f"`{short(field.type)}`", DESCRIPTIONS[field.name]
-            for name, meaning in DESCRIPTIONS.items():
-                if name.startswith(f"{field.name}."):
-                    inner = field.type.value_type.field(name.partition(".")[2])
-                    yield f"`{name}`", f"`{short(inner.type)}`", meaning
+        for name, kind in fields(file_schema(keep_raw=True)):
+            yield f"`{name}`", f"`{short(kind)}`", DESCRIPTIONS[name]
+
+
+def fields(inside: Iterable[pyarrow.Field], prefix: str = "") -> Iterator[tuple[str, pyarrow.DataType]]:
+    """Return fields and those within them, with their paths."""
+    for field in inside:
+        yield f"{prefix}{field.name}", field.type
+        kind = field.type.value_type if pyarrow.types.is_list(field.type) else field.type
+        if pyarrow.types.is_struct(kind):
+            yield from fields(kind, f"{prefix}{field.name}.")
 
 
 def short(kind: pyarrow.DataType) -> str:

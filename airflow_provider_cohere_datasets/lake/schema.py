@@ -81,7 +81,8 @@ DATASET = pa.struct(
     }
 )
 
-#: What the columns mean; in the metadata of every file.
+_METRICS = "metrics.finetune_dataset_metrics"
+#: What the columns and the fields within them mean; in the metadata of every file.
 DESCRIPTIONS = {
     "id": "The dataset ID",
     "name": "The name of the dataset; names may repeat",
@@ -104,7 +105,32 @@ DESCRIPTIONS = {
     "dataset_parts.samples": "The first few rows of the parsed file",
     "validation_warnings": "Warnings found during validation",
     "parse_info": "How the uploaded file was split",
-    "metrics": "What Cohere counted in a dataset for fine-tuning: examples, tokens, turns, and sizes in bytes",
+    "parse_info.separator": "The separator that was given with the upload",
+    "parse_info.delimiter": "The delimiter that was given with the upload",
+    "metrics": "What Cohere counted in a dataset",
+    _METRICS: "What Cohere counted in a dataset for fine-tuning",
+    f"{_METRICS}.trainable_token_count": "The number of tokens of valid examples that can be used for training",
+    f"{_METRICS}.total_examples": "The overall number of examples",
+    f"{_METRICS}.train_examples": "The number of training examples",
+    f"{_METRICS}.train_size_bytes": "The size in bytes of all training examples",
+    f"{_METRICS}.eval_examples": "The number of evaluation examples",
+    f"{_METRICS}.eval_size_bytes": "The size in bytes of all evaluation examples",
+    f"{_METRICS}.reranker_data_metrics": "Counts of a dataset for fine-tuning a reranker",
+    f"{_METRICS}.reranker_data_metrics.num_train_queries": "The number of training queries",
+    f"{_METRICS}.reranker_data_metrics.num_train_relevant_passages": "Relevant passages of valid training examples",
+    f"{_METRICS}.reranker_data_metrics.num_train_hard_negatives": "Hard negatives of valid training examples",
+    f"{_METRICS}.reranker_data_metrics.num_eval_queries": "The number of evaluation queries",
+    f"{_METRICS}.reranker_data_metrics.num_eval_relevant_passages": "Relevant passages of valid evaluation examples",
+    f"{_METRICS}.reranker_data_metrics.num_eval_hard_negatives": "Hard negatives of valid evaluation examples",
+    f"{_METRICS}.chat_data_metrics": "Counts of a dataset for fine-tuning a chat model",
+    f"{_METRICS}.chat_data_metrics.num_train_turns": "The sum of all turns of valid training examples",
+    f"{_METRICS}.chat_data_metrics.num_eval_turns": "The sum of all turns of valid evaluation examples",
+    f"{_METRICS}.chat_data_metrics.preamble": "The preamble of the dataset",
+    f"{_METRICS}.classify_data_metrics": "Counts of a dataset for fine-tuning a classifier",
+    f"{_METRICS}.classify_data_metrics.label_metrics": "Counts of each label",
+    f"{_METRICS}.classify_data_metrics.label_metrics.total_examples": "The number of examples for the label",
+    f"{_METRICS}.classify_data_metrics.label_metrics.label": "The value of the label",
+    f"{_METRICS}.classify_data_metrics.label_metrics.samples": "Samples for the label",
     "_expires_at": "When Cohere deletes the dataset: 30 days after its creation",
     "_exported_at": "When the export that wrote this row began",
     "_run_id": "The Airflow run that wrote this row",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, get_args
@@ -44,9 +45,18 @@ def test_the_schema_has_every_field_of_the_models() -> None:
     assert_same_fields(Dataset, DATASET)
 
 
-def test_every_column_is_described_and_the_version_stands_in_the_file(tmp_path: Path) -> None:
+def paths(fields: Iterable[pa.Field], prefix: str = "") -> Iterator[str]:
+    for field in fields:
+        yield prefix + field.name
+        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+        if pa.types.is_struct(kind):
+            yield from paths(kind, f"{prefix}{field.name}.")
+
+
+def test_every_field_is_described_and_the_version_stands_in_the_file(tmp_path: Path) -> None:
     schema = file_schema(keep_raw=True)
-    assert set(schema.names) <= DESCRIPTIONS.keys()
+    # In the same order, too, so that no description can be left behind.
+    assert list(paths(schema)) == list(DESCRIPTIONS)
     pq.write_table(schema.empty_table(), tmp_path / "empty.parquet")
     metadata = pq.read_metadata(tmp_path / "empty.parquet").metadata
     assert metadata[b"cohere_datasets.schema_version"] == str(SCHEMA_VERSION).encode()
