@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, conf
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import (
-    CohereAuthenticationError,
     CohereDatasetFailedError,
     CohereDatasetsError,
     CohereDatasetSkippedError,
     CohereInputError,
-    CoherePermissionError,
     CohereTaskStoppedError,
     CohereUploadAmbiguousError,
     CohereUploadUnknownError,
@@ -31,7 +28,7 @@ from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.lineage.datasets import created as lineage_of_upload
-from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
+from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,10 +36,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_cohere_datasets.core.creation import Attempt, Creation
-    from airflow_provider_cohere_datasets.core.looking import Looker
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
-    from airflow_provider_cohere_datasets.core.waiting import Watch
     from airflow_provider_cohere_datasets.lake.source import Source
+    from airflow_provider_cohere_datasets.operators.validation import Validation
 
 
 class CohereCreateDatasetOperator(CohereDatasetsOperator):
@@ -301,25 +297,15 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         return dataset_id
 
     def _name_is_shared(self, context: Context) -> bool:
-        """Return whether the mapped instances of this task all upload under one name."""
-        ti, dag = context.get("ti"), context.get("dag")
-        if self.unique_name or dag is None or getattr(ti, "map_index", -1) < 0:
-            return False
-        # Where only the task is mapped, the DAG knows which arguments differ; in a mapped group, what is no text may.
-        task = dag.get_task(self.task_id)
-        mapped = getattr(task, "partial_kwargs", None)
-        written = self._name_as_written if mapped is None else mapped.get("name")
-        if written is None and _is_repeated(task, self._name_as_written):
-            written = self._name_as_written
-        if not isinstance(written, str):
-            return mapped is not None and written is not None
-        # Most templates render to one text for all instances: those with ``ds`` do, for example.
-        return not (rendered_later(written) and ("map_index" in written or "task." in written))
+        from airflow_provider_cohere_datasets.operators.mapped_names import is_shared
+
+        return not self.unique_name and is_shared(context, self.task_id, self._name_as_written)
 
     def _wait(self, dataset_id: str, created: dict[str, Any]) -> dict[str, Any]:
         """Wait for the validation, here or in the triggerer; the first look is always made here."""
         started_at = time.time()
-        over, watch, looker = self._look(dataset_id, 0.0 if self.deferrable else self.validation_timeout)
+        validation = self._validation(dataset_id)
+        over = validation.wait(0.0 if self.deferrable else self.validation_timeout)
         if over.outcome == "timeout" and self.deferrable and self.validation_timeout > 0:
             from airflow_provider_cohere_datasets.triggers.datasets import CohereDatasetValidationTrigger
 
@@ -332,47 +318,19 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
                     timeout=self.validation_timeout,
                     started_at=started_at,
                     request_policy=dict(self.request_policy) if self.request_policy else None,
-                    memory={**watch.memory(), **looker.memory()},
+                    memory=validation.memory(),
                     delete_on_kill=self.delete_on_kill,
                     carried=created,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.validation_timeout + TRIGGER_MARGIN),
             )
-        return self._validated(over, watch)
+        return self._validated(over, validation.last_seen())
 
-    def _look(self, dataset_id: str, timeout: float, memory: object = None) -> tuple[WaitEvent, Watch, Looker]:
-        """Look until the wait is over or the time is up, once at least; go on from what an earlier look remembers."""
-        from airflow_provider_cohere_datasets.core.looking import Looker
-        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch, wait_for
+    def _validation(self, dataset_id: str) -> Validation:
+        from airflow_provider_cohere_datasets.operators.validation import Validation
 
-        poll, looker = self._poll_policy(), Looker()
-        watch = Watch(
-            [dataset_id],
-            Goal(self.skipped_as),
-            max_failures=poll.max_failures,
-            tell=self.log.info,
-            warn=self.log.warning,
-        )
-        watch.recall(memory)
-        looker.recall(memory)
-        now = time.monotonic()
-        ends, renewed = now + timeout, -math.inf
-        while True:
-            policy = self.hook.get_conn().account.policy
-            over = self.hook.run(wait_for(watch, looker, policy, poll, timeout=ends - now))
-            now, error = time.monotonic(), error_from_details(over.error or {})
-            refused = isinstance(error, CohereAuthenticationError | CoherePermissionError)
-            # The key may have been replaced since the wait began, as for the sensor; but not again just now.
-            if not refused or now - renewed < self.poke_interval or not self._has_another_key():
-                return over, watch, looker
-            renewed = now
-
-    def _has_another_key(self) -> bool:
-        try:
-            return self.hook.has_another_key()
-        except AirflowNotFoundException:  # What the server said of the key is what counts.
-            return False
+        return Validation(self.hook, dataset_id, self.skipped_as, self._poll_policy())
 
     def execute_complete(self, context: Context, event: object = None) -> dict[str, Any]:
         """Take the trigger's event: return the result or raise what ended the wait.
@@ -388,22 +346,23 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self._dataset_id = created.get("id")
 
         def complete() -> dict[str, Any]:
-            ended, watch = over, None
+            ended, last_seen = over, ""
             if over.outcome == "timeout" and self._dataset_id is not None:
                 # The last look is made when the time is up.
-                ended, watch, _ = self._look(self._dataset_id, 0.0, over.recollection())
-            return self._done(created | self._validated(ended, watch), context)
+                validation = self._validation(self._dataset_id)
+                validation.recall(over.recollection())
+                ended, last_seen = validation.wait(0.0), validation.last_seen()
+            return self._done(created | self._validated(ended, last_seen), context)
 
         return self._until_told_to_stop(complete)
 
-    def _validated(self, over: WaitEvent, watch: Watch | None) -> dict[str, Any]:
+    def _validated(self, over: WaitEvent, last_seen: str) -> dict[str, Any]:
         if over.outcome == "ready":
             return over.results()[0]
         if over.outcome == "timeout":
             raise for_airflow(
                 CohereValidationTimeoutError(
-                    f"Dataset {self._dataset_id!r} was not validated within {self.validation_timeout:g} s. "
-                    f"{watch.last_seen() if watch else ''}",
+                    f"Dataset {self._dataset_id!r} was not validated within {self.validation_timeout:g} s. {last_seen}",
                     dataset_id=self._dataset_id,
                 ),
                 self.conn_id,
@@ -452,15 +411,3 @@ class _ToldToStop(BaseException):
 
 def _seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def _is_repeated(task: Any, name: object) -> bool:
-    """Return whether ``expand()`` or ``expand_kwargs()`` gives one name to several instances, as far as is written."""
-    value = getattr(getattr(task, "expand_input", None), "value", None)
-    if isinstance(value, dict):  # Each name meets each of the other arguments' values.
-        others = [each for argument, each in value.items() if argument != "name"]
-        names = value.get("name")
-        alone = all(isinstance(each, list | tuple | dict) and len(each) == 1 for each in others)
-        return not alone or (isinstance(names, list | tuple) and names.count(name) > 1)
-    rows = value if isinstance(value, list | tuple) else []
-    return [row.get("name") for row in rows if isinstance(row, dict)].count(name) > 1
