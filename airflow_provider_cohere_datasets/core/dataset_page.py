@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPage:
-    """Datasets in the server's order; what the pager asks of a page (see :class:`~.paging.Page`).
+    """Datasets in the server's order; what the pager asks of a page (see :class:`~.page.Page`).
 
     :param rows: the rows; a number holds the place of one that is not a dataset with an id.
     """

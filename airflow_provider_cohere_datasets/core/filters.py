@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
 
 if TYPE_CHECKING:
-    from airflow_provider_cohere_datasets.core.paging import Page
+    from airflow_provider_cohere_datasets.core.page import Page
 
 #: The statuses that the reference lists. The API may know more, so answers are not held to this.
 VALIDATION_STATUSES = ("unknown", "queued", "processing", "failed", "validated", "skipped")

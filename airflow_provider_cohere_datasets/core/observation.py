@@ -97,7 +97,7 @@ def _whole(value: object) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RawPage:
-    """A page of the list as it came; what the pager asks of a page (see :class:`~.paging.Page`)."""
+    """A page of the list as it came; what the pager asks of a page (see :class:`~.page.Page`)."""
 
     rows: Sequence[Any]
     ids: Sequence[RowId]

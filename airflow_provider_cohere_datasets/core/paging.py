@@ -17,40 +17,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from operator import gt, lt
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic
 
-from airflow_provider_cohere_datasets.core import calls
-from airflow_provider_cohere_datasets.core.errors import CohereListingError, CoherePageTooLargeError
+from airflow_provider_cohere_datasets.core.errors import CohereListingError
 from airflow_provider_cohere_datasets.core.filters import checked_count
 from airflow_provider_cohere_datasets.core.ledger import Ledger
 from airflow_provider_cohere_datasets.core.limits import DEFAULT_PAGE_SIZE
-from airflow_provider_cohere_datasets.core.page_size import PageSize
-from airflow_provider_cohere_datasets.core.retries import exchange
+from airflow_provider_cohere_datasets.core.page import P
+from airflow_provider_cohere_datasets.core.page_requests import PageRequests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
-    from airflow_provider_cohere_datasets.core.calls import Call, Outcome, Pause, Reply
+    from airflow_provider_cohere_datasets.core.calls import Call, Reply
     from airflow_provider_cohere_datasets.core.filters import ListFilters
     from airflow_provider_cohere_datasets.core.ledger import RowId, Sighting
+    from airflow_provider_cohere_datasets.core.page import Steps
 
 MAX_PAGE_SIZE = 10_000
-#: A server that invents new rows for ever must not hold us for ever: 20,000 pages of 100 are 2 million datasets.
-MAX_REQUESTS = 20_000
-#: A list changes faster than it can be read if each row had to be received so many times, or if it showed so many
-#: times more rows than it has places ...
-_MAX_EFFORT = 8
-#: ... once this many pages went beyond that.
-_PATIENCE = 100
 #: How many signs of the end in a row make the end: an empty page, or a page that joins, brings nothing new and had
 #: room for more. More are wanted of a server that has returned short pages with rows behind them.
 _SIGNS, _SIGNS_IF_RAGGED = 2, 8
 #: Pages smaller than asked for, each with something new, after which we look how far away the end is.
 _CHASE = 20
-#: Rows read, and full pages in a row, after which the next pages are asked for ahead. Each may be a request too many
-#: where the list ends, which shall not happen to a short list.
-_LONG, _FULL_PAGES, _PAGES_AHEAD = 5_000, 4, 2
 #: Whole passes without anything new after which nobody is missing, even if the order is random: a row that is missed
 #: by one random pass in three is missed by all of them once in 500,000 times.
 _QUIET_PASSES = 12
@@ -61,30 +51,6 @@ _BUSY_PASSES = 25
 _OVERLAP, _WIDEST_OVERLAP = 10, 25
 #: A list of so few pages or rows is read once more rather than reasoned about.
 _FEW_PAGES, _FEW_ROWS = 10, 100
-
-
-class Page(Protocol):
-    """What the pager needs to know of a decoded page; the rest is the business of whoever decoded it."""
-
-    @property
-    def ids(self) -> Sequence[RowId]:
-        """The ids of the rows, in the server's order."""
-
-    @property
-    def created(self) -> Sequence[int | None]:
-        """The creation times in microseconds since 1970; ``None`` for one that cannot be read."""
-
-    def texts(self, name: str) -> Sequence[str | None]:
-        """Return the values of ``dataset_type`` or ``validation_status``."""
-
-    def take(self: P, positions: Sequence[int]) -> P:
-        """Return a page of only these rows."""
-
-
-T = TypeVar("T")
-P = TypeVar("P", bound=Page)
-if TYPE_CHECKING:
-    Steps: TypeAlias = Generator[Call | Pause | P, Outcome, T]
 
 
 @dataclass
@@ -157,26 +123,17 @@ class _Reading(Generic[P]):
         size: int,
         limit: int | None,
     ) -> None:
-        self.read = read
         self.filters = filters
-        self.policy = policy
-        self.size = PageSize(size)
         self.limit = limit
         self.report = ListReport()
         self.ledger = Ledger()
-        self.requests = 0
-        self.effort = 0  # rows received, an empty page counting as one
-        self.longest = 0  # how long the list was at the least
-        self.narrow = False  # whether pages of one row were read
-        self.widest = 0  # rows of the widest page at the present size: what the server can return
+        self.pages = PageRequests(read, filters, policy, size, limit, self.report, self.ledger)
         self.stretch = 1  # how much wider than usual windows overlap, because rows vanish quickly
         self.loose: set[RowId] = set()  # ids of pages that shared nothing with what was read
         self.short = False  # whether the last page that joined was shorter than the widest
-        self.ragged = False  # whether a page was short although rows followed
         self.steady = True  # whether rows keep their order
         self.unpaged = False  # whether the server does not page, so that its one answer is the whole list
         self.chase = 0  # pages in a row that were smaller than asked for and yet brought something new
-        self.full = 0  # full pages in a row
         self.finish: int | None = None  # how many rows to read before the rest must have come in meanwhile
         self.rising = self.falling = True  # whether creation times are monotone
         self.last_created: int | None = None
@@ -185,73 +142,17 @@ class _Reading(Generic[P]):
         length = yield from self._walk()
         if self.report.limited or self.unpaged:
             return
-        few = length <= max(_FEW_PAGES * self.widest, _FEW_ROWS)
+        few = length <= max(_FEW_PAGES * self.pages.widest, _FEW_ROWS)
         # More positions than rows, or rows that were met but not read: they came and went meanwhile, or we missed some.
         missed = few and (length > len(self.ledger) or not all(map(self.ledger.knows, self.loose)))
         if self.steady and (missed or not (self.rising or self.falling)):
             # In an order by anything else than time, as by status, rows may move from what we have not read to what we
             # have. So the list is read again; a short one twice, which also shows whether its order holds still.
             yield from self._reread(Ledger() if few else None)
-        if self.narrow and len(self.ledger) > 1:
+        if self.pages.narrow and len(self.ledger) > 1:
             self.steady = False  # Pages of one row share none, so they cannot show that the order holds still.
         if not self.steady and not self.report.limited:
             yield from self._exhaust()
-
-    def _fetch(self, offset: int, size: int | None = None, overlap: int | None = None) -> Steps[P, P]:
-        """Ask for one page; halve the page as long as the server finds it too large.
-
-        :param size: rows to ask for, if this page is no part of a reading.
-        :param overlap: how many rows the next page will probably show again, if it may be asked for ahead.
-        """
-        while True:
-            if self.requests >= MAX_REQUESTS:
-                raise CohereListingError(f"The list of datasets did not end after {MAX_REQUESTS} pages.")
-            self.requests += 1
-            if size is None and self.size.grow():
-                self.widest = self.full = 0
-            call = self._call(offset, size or self.size.rows, overlap)
-            try:
-                page = yield from exchange(call, self.read, self.policy)
-            except CoherePageTooLargeError:
-                if not self.size.shrink():
-                    raise
-                self.widest = self.full = 0
-                continue
-            self.report.pages += 1
-            self.effort += max(1, len(page.ids))
-            if page.ids:
-                self.longest = max(self.longest, offset + len(page.ids))
-            if size is None:
-                self.size.fits()
-                # A page can be wider than one before it only if that one was short although rows followed.
-                self.ragged = self.ragged or 0 < self.widest < len(page.ids)
-                self.full = self.full + 1 if 0 < self.widest == len(page.ids) else 0
-                self.widest = max(self.widest, len(page.ids))
-                self.narrow = self.narrow or (self.widest == 1 and offset > 0)
-            spare = _PATIENCE * max(1, self.widest)
-            if (
-                self.effort > spare + _MAX_EFFORT * self.ledger.ranked
-                or len(self.ledger) > spare + _MAX_EFFORT * self.longest
-            ):
-                raise CohereListingError(
-                    f"The list of datasets changes faster than it can be read: {self.requests} requests found "
-                    f"{len(self.ledger)} datasets, and yet the end did not come."
-                )
-            return page
-
-    def _call(self, offset: int, size: int, overlap: int | None) -> Call:
-        """Return the call for a page; it announces the next ones if they are as good as certain."""
-        ahead: list[Call] = []
-        if overlap is not None and self.full >= _FULL_PAGES and self.report.rows >= _LONG:
-            pages = _PAGES_AHEAD
-            if self.limit is not None:
-                pages = min(pages, (self.limit - self.report.rows) // self.widest - 1)
-            step = self.widest - overlap
-            ahead = [
-                calls.list_datasets(self.filters, limit=size, offset=offset + step * number)
-                for number in range(1, pages + 1)
-            ]
-        return calls.list_datasets(self.filters, limit=size, offset=offset, ahead=ahead)
 
     def _hand_on(self, page: P, seen: Sighting | None = None) -> Steps[P, bool]:
         """Hand on the rows of a page that are new and match; return whether there were new ones that have an id.
@@ -296,7 +197,7 @@ class _Reading(Generic[P]):
         signs = 0  # signs of the end since something new came
         while True:
             offset = max(0, edge - back)
-            page = yield from self._fetch(offset, overlap=self._overlap(self.widest))
+            page = yield from self.pages.ask(offset, overlap=self._overlap(self.pages.widest))
             count = len(page.ids)
             end = offset + count
             if count == 0:
@@ -304,22 +205,24 @@ class _Reading(Generic[P]):
                 # One answer may be false; in front of the first row there is nothing else to ask for than that again.
                 if offset == empty_at == 0 or signs >= self._needed():
                     return offset
-                edge, back = offset, max(1, 2 * back, self._overlap(self.widest))
+                edge, back = offset, max(1, 2 * back, self._overlap(self.pages.widest))
                 empty_at, pending = offset, None
                 continue
             seen = self.ledger.look(page.ids)
             if offset > 0 and not seen.known:
                 pending, empty_at, signs = (offset, page), None, 0
                 self.loose.update(page.ids)
-                self.ragged = self.ragged or self.short  # Rows do follow that short page, or vanished before it.
+                self.pages.ragged = (
+                    self.pages.ragged or self.short
+                )  # Rows do follow that short page, or vanished before it.
                 self.stretch = min(2 * self.stretch, 8) if back else self.stretch
                 back = max(1, 2 * back)
                 continue
             fresh = yield from self._hand_on(page, seen)
             if self.report.limited or not self.steady:
                 return end
-            self.ragged = self.ragged or (fresh and self.short)
-            self.short = count < self.widest
+            self.pages.ragged |= fresh and self.short
+            self.short = count < self.pages.widest
             if fresh:
                 edge, back, signs = end, self._overlap(count), 0
                 if (yield from self._chased(end, count)):
@@ -334,10 +237,10 @@ class _Reading(Generic[P]):
                     self.unpaged = yield from self._offset_is_ignored(page)
                     if self.unpaged:
                         return count
-                    self.ragged = True  # A row stands there twice, or the list grows as we go: look more often.
+                    self.pages.ragged = True  # A row stands there twice, or the list grows as we go: look more often.
                 at_the_edge = self.ledger.is_last(page.ids[-1])
                 # The server had room for more and did not show any.
-                signs += self.short and (at_the_edge or not self.ragged)
+                signs += self.short and (at_the_edge or not self.pages.ragged)
                 if signs >= self._needed():
                     return end
                 # Look behind a page that may be the last; from any other go on with an overlap.
@@ -351,11 +254,11 @@ class _Reading(Generic[P]):
         After many pages smaller than asked for, look far ahead. If nothing is there, all that is left to read now lies
         in between; once more rows than that were read, the rest came in later.
         """
-        self.chase = self.chase + 1 if count < self.size.rows else 0
+        self.chase = self.chase + 1 if count < self.pages.size.rows else 0
         if self.finish is None and self.chase >= _CHASE:
             self.chase = 0
             far = edge + 2 * count
-            if not (yield from self._fetch(far)).ids and not (yield from self._fetch(far)).ids:
+            if not (yield from self.pages.ask(far)).ids and not (yield from self.pages.ask(far)).ids:
                 self.finish = len(self.ledger) + 2 * count
         if self.finish is None or len(self.ledger) <= self.finish:
             return False
@@ -365,7 +268,7 @@ class _Reading(Generic[P]):
         return True
 
     def _needed(self) -> int:
-        return _SIGNS_IF_RAGGED if self.ragged else _SIGNS
+        return _SIGNS_IF_RAGGED if self.pages.ragged else _SIGNS
 
     def _overlap(self, count: int) -> int:
         """Return how many rows of a page of ``count`` the next window shows again; always leaves room for progress."""
@@ -378,10 +281,10 @@ class _Reading(Generic[P]):
         :returns: whether the server does not page at all, so that this page is the whole list.
         :raises CohereListingError: if it pages by ``limit`` but not by ``offset``.
         """
-        far = yield from self._fetch(2 * len(self.ledger) + 1000)
+        far = yield from self.pages.ask(2 * len(self.ledger) + 1000)
         if far.ids != page.ids:
             return False  # Rows came in at the head just as fast as we advanced.
-        one = yield from self._fetch(0, size=1)
+        one = yield from self.pages.ask(0, size=1)
         if len(one.ids) > 1 or len(page.ids) == 1:
             self.report.note("The server ignores limit and offset; its one answer was taken as the whole list.")
             return True
@@ -394,13 +297,13 @@ class _Reading(Generic[P]):
         """Read the whole list again; with an ``order``, twice, and watch whether that holds still."""
         changed = False
         for _ in range(1 if order is None else 2):
-            offset, known, last = 0, self.longest, False
+            offset, known, last = 0, self.pages.longest, False
             while not last:
-                page = yield from self._fetch(offset, overlap=0)
+                page = yield from self.pages.ask(offset, overlap=0)
                 offset += len(page.ids)
                 # A list that grows with every request never shows an empty page; behind what is known, a page that
                 # had room for more is the end too.
-                last = not page.ids or (len(page.ids) < self.widest and offset >= known)
+                last = not page.ids or (len(page.ids) < self.pages.widest and offset >= known)
                 changed |= yield from self._hand_on(page)
                 if order is not None:
                     seen = order.look(page.ids)
@@ -421,9 +324,9 @@ class _Reading(Generic[P]):
         while True:
             passes += 1
             ids: set[RowId] = set()
-            length = news = self.effort = 0
+            length = news = self.pages.effort = 0
             while True:
-                page = yield from self._fetch(length, overlap=0)
+                page = yield from self.pages.ask(length, overlap=0)
                 if not page.ids:
                     break
                 length += len(page.ids)

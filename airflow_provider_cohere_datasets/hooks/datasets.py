@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.creation import Creation
     from airflow_provider_cohere_datasets.core.filters import ListFilters
     from airflow_provider_cohere_datasets.core.models import Dataset
-    from airflow_provider_cohere_datasets.core.paging import ListReport, Page
+    from airflow_provider_cohere_datasets.core.page import Page
+    from airflow_provider_cohere_datasets.core.paging import ListReport
     from airflow_provider_cohere_datasets.lake.source import Source
     from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
     from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport

@@ -11,7 +11,8 @@ from airflow_provider_cohere_datasets.core.account import Account, RequestPolicy
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply
 from airflow_provider_cohere_datasets.core.dataset_page import DatasetPage, read_page
 from airflow_provider_cohere_datasets.core.filters import ListFilters
-from airflow_provider_cohere_datasets.core.paging import ListReport, Page, list_pages
+from airflow_provider_cohere_datasets.core.page import Page
+from airflow_provider_cohere_datasets.core.paging import ListReport, list_pages
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from tests.adversary import AdversarialServer, Listing
 from tests.adversary.rows import Row

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cohere_datasets.core import errors, paging
+from airflow_provider_cohere_datasets.core import errors, page_requests
 from tests.adversary import (
     Answer,
     CutBody,
@@ -70,7 +70,7 @@ def test_a_size_that_is_always_too_large_is_tried_ever_more_seldom(lister: Liste
 def test_page_grows_too_large_where_the_next_ones_are_asked_for_ahead(
     lister: Lister, limit: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "_LONG", 0)
+    monkeypatch.setattr(page_requests, "_LONG", 0)
     rows = [*make_datasets(40, samples=["x" * 1000]), *make_datasets(60, first=40)]
     reading = lister.read(rows, Listing(cap=10, max_bytes=12_000), limit=limit)
     once(reading, [row["id"] for row in reversed(rows)][:limit])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
-from airflow_provider_cohere_datasets.core import paging
+from airflow_provider_cohere_datasets.core import page_requests
 from airflow_provider_cohere_datasets.core.errors import CohereListingError
 from tests.adversary import Churn, Listing, make_datasets
 from tests.core.paging_tools import Lister, running_lister
@@ -31,7 +31,7 @@ lister = pytest.fixture(scope="module")(running_lister)
 def bounded() -> Iterator[None]:
     """Make an endless loop an error soon."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paging, "MAX_REQUESTS", MOST_REQUESTS)
+        patch.setattr(page_requests, "MAX_REQUESTS", MOST_REQUESTS)
         yield
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_cohere_datasets.core import paging
+from airflow_provider_cohere_datasets.core import page_requests
 from airflow_provider_cohere_datasets.core.errors import CohereListingError
 from tests.adversary import Churn, Listing, Model, make_dataset, make_datasets
 from tests.core.paging_tools import Lister, ids_of, once, running_lister
@@ -260,7 +260,7 @@ def test_rows_that_move_to_where_was_read_already(lister: Lister, moves: int) ->
 
 
 def test_new_rows_without_end_do_not_hold_the_reader(lister: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "MAX_REQUESTS", 40)
+    monkeypatch.setattr(page_requests, "MAX_REQUESTS", 40)
 
     def between(model: Model) -> None:
         for _ in range(120):
@@ -275,7 +275,7 @@ def test_new_rows_without_end_do_not_hold_the_reader(lister: Lister, monkeypatch
 def test_list_that_grows_at_the_head_as_fast_as_it_is_read_ends(
     lister: Lister, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "_PATIENCE", 20)
+    monkeypatch.setattr(page_requests, "_PATIENCE", 20)
 
     def between(model: Model) -> None:
         for _ in range(3):

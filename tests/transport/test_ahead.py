@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_provider_cohere_datasets.core import paging
+from airflow_provider_cohere_datasets.core import page_requests
 from airflow_provider_cohere_datasets.core.calls import Call, Reply, TransportFailure
 from airflow_provider_cohere_datasets.core.dataset_page import DatasetPage, read_page
 from airflow_provider_cohere_datasets.core.filters import ListFilters
@@ -29,7 +29,7 @@ IDS = {row["id"] for row in ROWS}
 
 @pytest.fixture
 def lister(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lister]:
-    monkeypatch.setattr(paging, "_LONG", 0)
+    monkeypatch.setattr(page_requests, "_LONG", 0)
     with Lister() as one:
         yield one
 
