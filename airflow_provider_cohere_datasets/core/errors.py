@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+#: What an error may know besides its sentence.
+_FACTS = ("dataset_id", "status", "method", "path", "error_id", "retry_after")
+
+
 class CohereDatasetsError(Exception):
     """The base of every error of this provider.
 
@@ -88,17 +92,8 @@ class CohereDatasetsError(Exception):
 
     def details(self) -> dict[str, object]:
         """Return what is needed to build the same error in another process, as small JSON."""
-        return {
-            "type": type(self).__name__,
-            "message": self.message,
-            "dataset_id": self.dataset_id,
-            "status": self.status,
-            "method": self.method,
-            "path": self.path,
-            "error_id": self.error_id,
-            "retry_after": self.retry_after,
-            "tries": self.tries,
-        }
+        facts = {name: getattr(self, name) for name in _FACTS}
+        return {"type": type(self).__name__, "message": self.message, **facts, "tries": self.tries}
 
 
 class CohereInputError(CohereDatasetsError, ValueError):
@@ -229,8 +224,7 @@ def error_from_details(details: Mapping[str, object]) -> CohereDatasetsError:
     """
     kinds = {name: globals()[name] for name in __all__}
     kind = kinds.get(str(details.get("type")), CohereDatasetsError)
-    known = ("dataset_id", "status", "method", "path", "error_id", "retry_after")
-    error: CohereDatasetsError = kind(str(details.get("message")), **{name: details.get(name) for name in known})
+    error: CohereDatasetsError = kind(str(details.get("message")), **{name: details.get(name) for name in _FACTS})
     tries = details.get("tries")
     error.tries = tries if isinstance(tries, int) else 0
     return error

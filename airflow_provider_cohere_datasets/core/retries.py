@@ -64,12 +64,12 @@ def exchange(
             continue
         except errors.CohereDatasetsError as error:
             error.tries = sent
-            unknown = None if call.repeatable else _unknown_fate(call, outcome, error)
+            unknown = None if call.repeatable else _unknown_fate(outcome, error)
             if unknown is not None:
                 raise unknown from error
             most = policy.max_tries if tries is None or isinstance(error, errors.CohereRateLimitError) else tries
             # A web page with 404 may pass, but not within seconds.
-            if error.permanent or sent - redirects >= most or getattr(error, "status", None) == 404:
+            if error.permanent or sent - redirects >= most or error.status == 404:
                 raise
             delay = _delay(error, sent - redirects, policy, uniform)
         yield Pause(delay)
@@ -242,22 +242,16 @@ def _shown(url: str) -> str:
     return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")[:100]
 
 
-def _unknown_fate(call: Call, outcome: object, error: errors.CohereDatasetsError) -> Exception | None:
+def _unknown_fate(outcome: object, error: errors.CohereDatasetsError) -> Exception | None:
     """Return an error if nobody can tell whether a call that must not be repeated took effect."""
     if isinstance(error, errors.CohereRateLimitError) or error.permanent:
         return None  # The server refused it.
     if isinstance(outcome, TransportFailure) and not outcome.sent:
         return None  # It never reached the server.
     unknown = errors.CohereUploadUnknownError(
-        f"{error.message} It is not known whether this took effect, so it was not repeated.",
-        dataset_id=error.dataset_id,
-        status=error.status,
-        method=call.method,
-        path=call.path,
-        error_id=error.error_id,
-        retry_after=error.retry_after,
+        f"{error.message} It is not known whether this took effect, so it was not repeated."
     )
-    unknown.tries = error.tries
+    unknown.__dict__.update({**error.__dict__, "message": unknown.message})
     return unknown
 
 
