@@ -64,7 +64,7 @@ class Lineage(NamedTuple):
             return None
         return OperatorLineage(
             inputs=[_openlineage_dataset(uri) for uri in self.inputs],
-            outputs=[_openlineage_output(uri, self.rows, self.size) for uri in self.outputs],
+            outputs=[_openlineage_dataset(uri, self.rows, self.size) for uri in self.outputs],
         )
 
 
@@ -140,28 +140,21 @@ def _every_dataset(host: str) -> str:
     return dataset_uri("any", host).removesuffix("/any")
 
 
-def _openlineage_names(uri: str) -> tuple[str, str]:
-    """Return OpenLineage's namespace and name."""
+def _openlineage_dataset(uri: str, rows: int | None = None, size: int | None = None) -> Dataset:
+    """Return something by OpenLineage's names, with the rows and bytes that were written, if they are known."""
+    from airflow.providers.common.compat.openlineage.facet import (
+        Dataset,
+        OutputDataset,
+        OutputStatisticsOutputDatasetFacet,
+    )
+
     parts = urlsplit(uri)
+    namespace, name = f"{parts.scheme}://{parts.netloc}", parts.path.lstrip("/")
     if parts.scheme == "file":
-        return "file", unquote(parts.path)
-    # Keys of object stores are not percent-encoded.
-    path = unquote(parts.path) if parts.scheme == SCHEME else parts.path
-    return f"{parts.scheme}://{parts.netloc}", path.lstrip("/")
-
-
-def _openlineage_dataset(uri: str) -> Dataset:
-    from airflow.providers.common.compat.openlineage.facet import Dataset
-
-    namespace, name = _openlineage_names(uri)
-    return Dataset(namespace=namespace, name=name)
-
-
-def _openlineage_output(uri: str, rows: int | None, size: int | None) -> Dataset:
-    from airflow.providers.common.compat.openlineage.facet import OutputDataset, OutputStatisticsOutputDatasetFacet
-
+        namespace, name = "file", unquote(parts.path)
+    elif parts.scheme == SCHEME:  # Keys of object stores are not percent-encoded.
+        name = unquote(name)
     if rows is None:
-        return _openlineage_dataset(uri)
-    namespace, name = _openlineage_names(uri)
+        return Dataset(namespace=namespace, name=name)
     statistics = OutputStatisticsOutputDatasetFacet(rowCount=rows, size=size)
     return OutputDataset(namespace=namespace, name=name, outputFacets={"outputStatistics": statistics})
