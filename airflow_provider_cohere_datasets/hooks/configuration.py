@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 SECTION = "cohere_datasets"
 
+F = TypeVar("F")
 
-def configured(name: str, fallback: float | None) -> float | None:
+
+def configured(name: str, fallback: F) -> float | F:
     """Return a number from the configuration.
 
     :param name: the option.
@@ -40,12 +42,9 @@ def page_size(given: Any) -> Any:
         return given
     size = configured("page_size", DEFAULT_PAGE_SIZE)
     # Before Python 3.12 only a float can tell whether it is whole.
-    return int(size) if size is not None and float(size).is_integer() else size
+    return int(size) if float(size).is_integer() else size
 
 
 def poll_interval(given: float | timedelta | None) -> float | timedelta:
     """Return the seconds between two looks: what the user gave, or the configured number."""
-    if given is not None:
-        return given
-    seconds = configured("poll_interval", None)
-    return PollPolicy().interval if seconds is None else seconds
+    return configured("poll_interval", PollPolicy().interval) if given is None else given
