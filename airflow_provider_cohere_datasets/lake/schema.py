@@ -153,21 +153,16 @@ class Stamp:
     run_id: str | None = None
     logical_date: datetime | None = None
 
-    def columns(self, created_at: pa.Array) -> list[pa.Array]:
+    def columns(self, created_at: pa.Array) -> dict[str, pa.Array]:
         """Return the columns of the export for rows that were created then."""
         values = (self.exported_at, self.run_id, self.logical_date, SCHEMA_VERSION)
-        types = {field.name: field.type for field in _STAMP_FIELDS[1:]}
-        stamp = scalars(dict(zip(types, values, strict=True)), types)
-        return [expires_at(created_at), *(pa.repeat(scalar, len(created_at)) for scalar in stamp.values())]
+        stamp = scalars(dict(zip(_STAMP, values, strict=True)), _STAMP)
+        columns = {name: pa.repeat(scalar, len(created_at)) for name, scalar in stamp.items()}
+        return {"_expires_at": expires_at(created_at), **columns}
 
 
-_STAMP_FIELDS = [
-    pa.field("_expires_at", TIME),
-    pa.field("_exported_at", TIME),
-    pa.field("_run_id", _TEXT),
-    pa.field("_logical_date", TIME),
-    pa.field("_schema_version", _COUNT),
-]
+#: The columns that have one value in a whole file.
+_STAMP = {"_exported_at": TIME, "_run_id": _TEXT, "_logical_date": TIME, "_schema_version": _COUNT}
 RAW_FIELD = pa.field("_raw", _TEXT)
 #: The retention in microseconds, and the last creation time whose end Python can tell.
 _RETENTION = scalars(
@@ -185,7 +180,8 @@ def file_schema(*, keep_raw: bool = False) -> pa.Schema:
         "cohere_datasets.schema_version": str(SCHEMA_VERSION),
         "cohere_datasets.field_descriptions": json.dumps(DESCRIPTIONS),
     }
-    return pa.schema([*DATASET, *_STAMP_FIELDS, *([RAW_FIELD] if keep_raw else [])], metadata=metadata)
+    own = pa.schema({"_expires_at": TIME, **_STAMP})
+    return pa.schema([*DATASET, *own, *([RAW_FIELD] if keep_raw else [])], metadata=metadata)
 
 
 def stamped(rows: pa.Table, stamp: Stamp, schema: pa.Schema) -> pa.Table:
@@ -195,9 +191,8 @@ def stamped(rows: pa.Table, stamp: Stamp, schema: pa.Schema) -> pa.Table:
     :param stamp: what the export writes into each row.
     :param schema: what :func:`file_schema` returned.
     """
-    created_at = rows.column("created_at").combine_chunks()
-    added = dict(zip((field.name for field in _STAMP_FIELDS), stamp.columns(created_at), strict=True))
-    columns = [added[field.name] if field.name in added else rows.column(field.name) for field in schema]
+    added = stamp.columns(rows.column("created_at").combine_chunks())
+    columns = [added[name] if name in added else rows.column(name) for name in schema.names]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
