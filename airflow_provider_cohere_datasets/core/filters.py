@@ -188,16 +188,13 @@ class ListFilters(NamedTuple):
 
     def query(self) -> list[tuple[str, str]]:
         """Return the query parameters, spelt as the API wants them; only those that are set."""
-        query = []
-        if self.dataset_type is not None:
-            query.append(("datasetType", self.dataset_type))
-        if self.before is not None:
-            query.append(("before", on_the_wire(_shifted(self.before, _MARGIN))))
-        if self.after is not None:
-            query.append(("after", on_the_wire(_shifted(self.after, -_MARGIN))))
-        if self.validation_status is not None:
-            query.append(("validationStatus", self.validation_status))
-        return query
+        values = {
+            "datasetType": self.dataset_type,
+            "before": self.before and on_the_wire(_shifted(self.before, _MARGIN)),
+            "after": self.after and on_the_wire(_shifted(self.after, -_MARGIN)),
+            "validationStatus": self.validation_status,
+        }
+        return [(name, value) for name, value in values.items() if value]
 
     def select(self, page: Page) -> list[int] | None:
         """Return the positions of a page's rows that match, or ``None`` if all do.

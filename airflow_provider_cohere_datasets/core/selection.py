@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: More datasets than this are not selected at once, because their ids would not belong into XCom.
 MAX_SELECTED = 1000
 #: Names of the arguments that make a filter.
-FILTERS = ("dataset_type", "validation_status", "after", "before")
+FILTERS = ListFilters._fields
 
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 

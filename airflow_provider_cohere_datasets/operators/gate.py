@@ -180,8 +180,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
                 except CohereDatasetNotFoundError:
                     yield dataset_id, None
             return
-        filters = {name: getattr(selection.filters, name) for name in FILTERS}
-        datasets = self.hook.list_datasets(**filters, limit=MAX_SELECTED + 1)
+        datasets = self.hook.list_datasets(**selection.filters._asdict(), limit=MAX_SELECTED + 1)
         if len(datasets) > MAX_SELECTED:
             message = f"More than {MAX_SELECTED} datasets match, too many to check at once: narrow the filter."
             raise for_airflow(CohereInputError(message), self.conn_id)
