@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.calls import read_object, read_rows, unexpected
 from airflow_provider_cohere_datasets.core.ledger import nameless
-from airflow_provider_cohere_datasets.core.untrusted import printable, storable, total
-from airflow_provider_cohere_datasets.core.urls import without_queries
+from airflow_provider_cohere_datasets.core.untrusted import printable, shareable, storable, total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,9 +59,10 @@ class Observation:
         reason = None
         if status == "failed":
             error = dataset.get("validation_error")
-            reason = _shown(error.strip() if isinstance(error, str) and error.strip() else "no reason given")
+            reason = shareable(error if isinstance(error, str) else "", _MAX_TEXT) or "no reason given"
             if warnings:  # Cut by themselves, or a long error would leave none.
-                reason = f"{reason} (warnings: {_shown('; '.join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS]))})"
+                shown = shareable("; ".join(w[:_MAX_TEXT] for w in warnings[:_MAX_WARNINGS]), _MAX_TEXT)
+                reason = f"{reason} (warnings: {shown})"
         return cls(
             storable(str(dataset["id"])),
             status,
@@ -73,11 +73,6 @@ class Observation:
             _text(dataset.get("name")),
             _text(dataset.get("dataset_type")),
         )
-
-
-def _shown(text: str) -> str:
-    text = printable(without_queries(text))
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
 
 
 def _list(value: object) -> list[Any]:

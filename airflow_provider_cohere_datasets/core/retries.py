@@ -13,8 +13,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from airflow_provider_cohere_datasets.core import errors
 from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure
-from airflow_provider_cohere_datasets.core.untrusted import printable
-from airflow_provider_cohere_datasets.core.urls import without_queries
+from airflow_provider_cohere_datasets.core.untrusted import printable, shareable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -136,11 +135,6 @@ def _kind(status: int, message: str, *, listing: bool) -> tuple[type[errors.Cohe
     return errors.CohereInvalidRequestError, "Cohere refuses to {operation}."
 
 
-def _shareable(text: str) -> str:
-    # What a server could not fetch, it names by its signed URL.
-    return printable(without_queries(text))
-
-
 def _explanation(reply: Reply) -> tuple[str | None, str]:
     """Return the server's error id and its message, cut, on one line."""
     text, error_id = reply.body[: 16 * _MAX_MESSAGE].decode("utf-8-sig", "replace"), None
@@ -152,12 +146,11 @@ def _explanation(reply: Reply) -> tuple[str | None, str]:
             text = ""
     else:
         if isinstance(value, dict):
-            error_id = _shareable(value["id"])[:100] if isinstance(value.get("id"), str) else None
+            error_id = shareable(value["id"], 100) if isinstance(value.get("id"), str) else None
             texts = [said for key in ("message", "error", "detail") if isinstance(said := value.get(key), str) and said]
             # What explains may also be an object or a list, as FastAPI's. Written anew, no escape hides a URL in it.
             text = texts[0] if texts else json.dumps(value, ensure_ascii=False) if any(value.values()) else ""
-    text = _shareable(text).strip()
-    return error_id, text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
+    return error_id, shareable(text, _MAX_MESSAGE)  # What a server could not fetch, it names by its signed URL.
 
 
 def retry_after(headers: Mapping[str, str], received_at: float) -> float | None:

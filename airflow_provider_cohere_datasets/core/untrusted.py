@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_cohere_datasets.core.urls import without_queries
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,6 +22,12 @@ _DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[0-9]{19}|[0-9
 def printable(text: str) -> str:
     """Return a text in which a space stands for characters that could forge a log."""
     return _UNPRINTABLE.sub(" ", text)
+
+
+def shareable(text: str, most: int) -> str:
+    """Return a text as anybody may read it: without what signs a URL, without what could forge a log, and cut."""
+    text = printable(without_queries(text)).strip()
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def storable(value: Any) -> Any:
