@@ -158,14 +158,17 @@ def create_dataset(query: Sequence[tuple[str, str]], uploads: Sequence[Upload]) 
     return Call("create the dataset", "POST", "/v1/datasets", tuple(query), repeatable=False, uploads=tuple(uploads))
 
 
+def about(call: Call, reply: Reply | None = None) -> dict[str, Any]:
+    """Return what an error knows of the call that failed, and of its answer."""
+    status = None if reply is None else reply.status
+    return {"dataset_id": call.dataset_id, "status": status, "method": call.method, "path": call.path}
+
+
 def unexpected(call: Call, reply: Reply, what: str) -> CohereUnexpectedAnswerError:
     """Return the error for an answer that is not what the endpoint sends."""
     return CohereUnexpectedAnswerError(
         f"Could not {call.operation}: {call.method} {call.path} answered {reply.status} with {what}.",
-        dataset_id=call.dataset_id,
-        status=reply.status,
-        method=call.method,
-        path=call.path,
+        **about(call, reply),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from airflow_provider_cohere_datasets.core import errors
-from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure
+from airflow_provider_cohere_datasets.core.calls import Call, Flow, Pause, Reply, TransportFailure, about
 from airflow_provider_cohere_datasets.core.untrusted import printable, shareable
 
 if TYPE_CHECKING:
@@ -78,10 +78,7 @@ def answered(call: Call, outcome: object) -> Reply:
     """Return the reply if it is a success or a redirect, and raise what it means if not."""
     if isinstance(outcome, TransportFailure):
         raise errors.CohereTransportError(
-            f"Could not {call.operation}: {call.method} {call.path}: {outcome.reason}.",
-            dataset_id=call.dataset_id,
-            method=call.method,
-            path=call.path,
+            f"Could not {call.operation}: {call.method} {call.path}: {outcome.reason}.", **about(call)
         )
     if not isinstance(outcome, Reply):
         raise TypeError(f"a driver must answer a call with a reply or a failure, not {outcome!r:.60}")
@@ -103,10 +100,7 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     said = f": {message.rstrip('.')}." if message else "."
     return kind(
         f"{sentence} {call.method} {call.path} answered {reply.status}{said}",
-        dataset_id=call.dataset_id,
-        status=reply.status,
-        method=call.method,
-        path=call.path,
+        **about(call, reply),
         error_id=error_id,
         retry_after=retry_after(reply.headers, reply.received_at),
     )
@@ -214,10 +208,7 @@ def redirected(call: Call, reply: Reply, count: int) -> Call:
             f"Could not {call.operation}: {call.method} {call.path} was redirected {where} that is not followed "
             f"(status {reply.status}, to {_shown(target) if location else 'nowhere'}). "
             "Check the base URL in the connection's host.",
-            dataset_id=call.dataset_id,
-            status=reply.status,
-            method=call.method,
-            path=call.path,
+            **about(call, reply),
         )
     return replace(call, path=parts.path.removeprefix(prefix), query=query)
 
