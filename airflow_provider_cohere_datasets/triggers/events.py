@@ -10,6 +10,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
@@ -109,17 +110,10 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
         if unknown or not statuses:
             given = f"{unknown[0]!r:.60} is not one" if unknown else "there is none"
             raise CohereInputError(f"statuses must be some of {', '.join(VALIDATION_STATUSES)}; {given}.")
+        names = [name for name in signature(CohereDatasetEventTrigger).parameters if name != "_"]
         return (
             "airflow_provider_cohere_datasets.triggers.datasets.CohereDatasetEventTrigger",
-            {
-                "conn_id": self.conn_id,
-                "dataset_type": self.dataset_type,
-                "name_pattern": self.name_pattern,
-                "statuses": statuses,
-                "poke_interval": self.poke_interval,
-                "include_existing": self.include_existing,
-                "request_policy": self.request_policy,
-            },
+            {**{name: getattr(self, name) for name in names}, "statuses": statuses},
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
