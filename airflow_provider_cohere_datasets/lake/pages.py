@@ -10,7 +10,6 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Self
 
     from airflow_provider_cohere_datasets.core.ledger import RowId
 
@@ -49,11 +48,11 @@ class DecodedPage:
                 values[position] = None
         return values
 
-    def take(self, positions: Sequence[int]) -> Self:
+    def take(self, positions: Sequence[int]) -> DecodedPage:
         """Return a page of only these rows, all of which have an id."""
         problems = {new: self.problems[old] for new, old in enumerate(positions) if old in self.problems}
         first = positions[0] if positions else 0
         if list(positions) == list(range(first, first + len(positions))):
             # Windows overlap, so this is what nearly every page is asked for; nothing is copied.
-            return type(self)(self.rows.slice(first, len(positions)), problems)
-        return type(self)(self.rows.take(pa.array(positions, pa.int64())), problems)
+            return DecodedPage(self.rows.slice(first, len(positions)), problems)
+        return DecodedPage(self.rows.take(pa.array(positions, pa.int64())), problems)

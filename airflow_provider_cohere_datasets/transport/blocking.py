@@ -147,13 +147,14 @@ class BlockingTransport:
             self._pause(self._pace.turn())
         policy = self.account.policy
         deadline = policy.upload_timeout if call.uploads else policy.total_timeout
+        silence = min(policy.read_timeout, deadline)
         started = time.monotonic()
         with contextlib.ExitStack() as stack:
             headers, data = headers_for(self.account), None
             if call.uploads:
                 data = multipart(call, stack)
                 headers["Content-Type"] = data.content_type
-            watch = stack.enter_context(Deadline(deadline, min(policy.read_timeout, deadline)))
+            watch = stack.enter_context(Deadline(deadline, silence))
             try:
                 response = stack.enter_context(
                     self._session.request(
@@ -164,10 +165,7 @@ class BlockingTransport:
                         stream=True,
                         allow_redirects=False,
                         # A server is silent while it stores what was uploaded.
-                        timeout=(
-                            min(policy.connect_timeout, deadline),
-                            deadline if call.uploads else min(policy.read_timeout, deadline),
-                        ),
+                        timeout=(min(policy.connect_timeout, deadline), deadline if call.uploads else silence),
                     )
                 )
                 if is_packed_otherwise(response.headers):
