@@ -7,9 +7,8 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,11 +44,10 @@ _MAX_WARNINGS = 100
 _MAX_TEXT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which datasets are exported, and how they are read.
+class Scope(NamedTuple):
+    """What is exported, and how it is read.
 
-    :param filters: the selection.
+    :param filters: which datasets.
     :param page_size: rows to ask for at a time.
     :param limit: rows at the most; ``None`` for all.
     """
@@ -59,7 +57,7 @@ class Selection:
     limit: int | None = None
 
     @classmethod
-    def of(cls, *, page_size: Any, limit: Any = None, **filters: Any) -> Selection:
+    def of(cls, *, page_size: Any, limit: Any = None, **filters: Any) -> Scope:
         """Check what the user gave, after templating.
 
         :raises CohereInputError: for what cannot be meant.
@@ -72,7 +70,7 @@ class Export:
     """Exports a selection of datasets into one Parquet file: all of it, or nothing.
 
     :param place: where the file shall stand.
-    :param selection: which datasets.
+    :param scope: which datasets.
     :param decoder: how answers are decoded.
     :param stamp: what is written into each row.
     :param if_empty: what to do if there is no dataset: ``write`` a file without rows, ``skip`` (the old file stays),
@@ -84,7 +82,7 @@ class Export:
     def __init__(
         self,
         place: Place,
-        selection: Selection,
+        scope: Scope,
         decoder: Decoder,
         stamp: Stamp,
         *,
@@ -93,7 +91,7 @@ class Export:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
-        self._selection = selection
+        self._scope = scope
         self._decoder = decoder
         self._stamp = stamp
         self._if_empty = if_empty
@@ -168,10 +166,7 @@ class Export:
 
     def _read(self, writer: RowGroupWriter, stream_pages: StreamPages) -> ListReport:
         """Hand page after page to the writer, while it writes those before."""
-        selection = self._selection
-        pages = stream_pages(
-            self._decoder, filters=selection.filters, page_size=selection.page_size, limit=selection.limit
-        )
+        pages = stream_pages(self._decoder, **self._scope._asdict())
         self._started = self._shown = self._clock()
         self._decoder.heard = self._tell_progress
         with contextlib.closing(pages):
@@ -212,7 +207,7 @@ class Export:
 
     def _doubts(self, page: DecodedPage) -> dict[int, list[str]]:
         """Return which rows are exported only because nobody can tell whether they match the filters."""
-        filters = self._selection.filters
+        filters = self._scope.filters
         values: dict[str, Sequence[object]] = {}
         if filters.after is not None or filters.before is not None:
             values["created_at"] = page.created
@@ -246,7 +241,7 @@ class Export:
             return 0
 
     def _summary(self, stream: Checked) -> dict[str, Any]:
-        filters = self._selection.filters.description()
+        filters = self._scope.filters.description()
         return {
             "path": str(self._place),
             "rows": self._rows,

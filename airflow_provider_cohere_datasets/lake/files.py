@@ -153,7 +153,7 @@ def _remove_folders(folders: list[Path]) -> None:
             folders.pop().rmdir()
 
 
-class Upload:
+class BucketObject:
     """An object in S3 or GCS: it becomes visible when its upload is closed, so a failed one is never closed.
 
     :param fs: the file system.

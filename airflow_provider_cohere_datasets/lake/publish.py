@@ -20,7 +20,7 @@ from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, Co
 from airflow_provider_cohere_datasets.core.filters import given
 from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_forbidden, is_permanent, sentence
-from airflow_provider_cohere_datasets.lake.files import Blob, LocalFile, MovedFile, Upload
+from airflow_provider_cohere_datasets.lake.files import Blob, BucketObject, LocalFile, MovedFile
 from airflow_provider_cohere_datasets.lake.paths import absolute, checked_path
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: How new files are made in storages that can keep one unseen by themselves.
 _KINDS: dict[str, Callable[[Any, str], NewFile]] = {
-    **dict.fromkeys(("s3", "s3a", "gs", "gcs"), Upload),
+    **dict.fromkeys(("s3", "s3a", "gs", "gcs"), BucketObject),
     **dict.fromkeys(("abfs", "abfss", "adl", "az"), Blob),
 }
 

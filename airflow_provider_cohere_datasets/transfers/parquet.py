@@ -154,11 +154,11 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
     def _prepare(self, context: Context) -> Export:
         """Check what templates gave, and bring together what an export needs."""
         from airflow_provider_cohere_datasets.lake.decode import Decoder
-        from airflow_provider_cohere_datasets.lake.export import Export, Selection
+        from airflow_provider_cohere_datasets.lake.export import Export, Scope
         from airflow_provider_cohere_datasets.lake.publish import Place
         from airflow_provider_cohere_datasets.lake.schema import Stamp
 
-        selection = Selection.of(
+        scope = Scope.of(
             dataset_type=self.dataset_type,
             validation_status=self.validation_status,
             before=self.before,
@@ -174,4 +174,4 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
         )
         stamp = Stamp(datetime.now(UTC), context.get("run_id"), context.get("logical_date"))
         place = Place(self.output_path, self.storage_conn_id)
-        return Export(place, selection, decoder, stamp, if_empty=self.if_empty, log=self.log)
+        return Export(place, scope, decoder, stamp, if_empty=self.if_empty, log=self.log)

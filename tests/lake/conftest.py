@@ -13,7 +13,8 @@ from moto.server import ThreadedMotoServer
 from airflow_provider_cohere_datasets.core.calls import Call, Reply
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.lake.decode import Decoder
-from airflow_provider_cohere_datasets.lake.export import Export, Selection
+from airflow_provider_cohere_datasets.lake.export import Export
+from airflow_provider_cohere_datasets.lake.export import Scope as Selection
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
 from airflow_provider_cohere_datasets.lake.publish import Place
 from airflow_provider_cohere_datasets.lake.schema import Stamp

@@ -34,7 +34,8 @@ from airflow_provider_cohere_datasets.lake.errors import (
     CohereEmptyExportError,
     CohereStorageError,
 )
-from airflow_provider_cohere_datasets.lake.export import Export, Selection
+from airflow_provider_cohere_datasets.lake.export import Export
+from airflow_provider_cohere_datasets.lake.export import Scope as Selection
 from airflow_provider_cohere_datasets.lake.publish import Place
 from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
 from tests.adversary import (
