@@ -105,12 +105,9 @@ class Looker:
                     # One may be somebody else's. If so many are refused and nothing else came, or all, it is the key.
                     if not _answered(seen) and (len(seen) >= _REFUSED_KEY or dataset_id == missing[-1]):
                         raise
-                except (
-                    CohereRateLimitError,
-                    CohereServerError,
-                    CohereTransportError,
-                    CohereUnexpectedAnswerError,
-                ) as error:
+                except CohereDatasetsError as error:
+                    if error.permanent:
+                        raise
                     failed = True
                     self._suspects = [*(each for each in self._suspects if each != dataset_id), dataset_id]
                     if not _answered(seen):
