@@ -9,6 +9,7 @@ Avro schema are the user's own text and stay whole.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from airflow_provider_cohere_datasets.core.urls import without_queries
@@ -16,6 +17,7 @@ from airflow_provider_cohere_datasets.lake.parts import URL_FIELDS, PartUrls
 
 #: Fields with text of the user.
 _USERS = ("samples", "schema")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class _Pairs(list[Any]):
@@ -66,8 +68,4 @@ def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list
 
 def _quoted(text: str) -> str:
     """Return a JSON string; a lone surrogate, which no file may hold, stays an escape."""
-    return json.dumps(text, ensure_ascii=not _is_storable(text))
-
-
-def _is_storable(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+    return json.dumps(text, ensure_ascii=not text.isascii() and _SURROGATE.search(text) is not None)
