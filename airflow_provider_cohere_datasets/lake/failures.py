@@ -16,7 +16,7 @@ _PERMANENT = (
 _PERMANENT_ERRNO = (errno.EBUSY, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS)
 #: Nor against these answers: wrong credentials, too few rights, no such bucket or container.
 _PERMANENT_STATUS = (401, 403, 404)
-#: How gcsfs tells the latter but one.
+#: How gcsfs tells of too few rights, without a status.
 _FORBIDDEN = "Forbidden: "
 
 

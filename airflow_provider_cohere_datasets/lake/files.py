@@ -281,7 +281,7 @@ class MovedFile:
 
     def abandon(self) -> None:
         """Remove it."""
-        with contextlib.suppress(Exception):  # As above.
+        with contextlib.suppress(Exception):  # The storage may be out of reach.
             self._stream.close()
         with contextlib.suppress(Exception):
             self._fs.rm_file(self._hidden)

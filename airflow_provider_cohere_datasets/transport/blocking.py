@@ -175,7 +175,7 @@ class BlockingTransport:
                 socks = "Missing dependencies for SOCKS" in str(error)
                 what = "The environment names a SOCKS proxy, for which workers need the package PySocks."
                 raise CohereInputError(what if socks else BAD_PROXY) from None
-            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+            except (HTTPError, OSError, ValueError) as error:
                 # A socket whose silence may last as long as the request can notice the end before the timer.
                 if watch.expired or time.monotonic() - started >= deadline:
                     return TransportFailure(f"no complete answer within {deadline:g} s", watch.connected)

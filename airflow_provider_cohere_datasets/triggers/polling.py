@@ -58,9 +58,9 @@ async def polled(
     :param started_at: seconds since 1970 when the wait began with a look that was already made; if not given, the
         first look is made at once.
     :param pause: seconds that the server asked to wait after the look that was already made.
+    :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     :param rest: seconds after which ``None`` is yielded, again and again until the next look.
     :param waits: returns the datasets of each wait that takes part in a look.
-    :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     """
     # From here on, no step of the clock counts.
     began = time.monotonic() - (0.0 if started_at is None else max(0.0, time.time() - started_at))
