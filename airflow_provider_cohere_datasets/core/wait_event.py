@@ -45,16 +45,8 @@ class WaitEvent:
 
     def results(self) -> list[dict[str, Any]]:
         """Return what a task that waited returns of each dataset, as small JSON."""
-        return [
-            {
-                "id": seen.id,
-                "status": seen.status,
-                "num_rows": seen.num_rows,
-                "size_bytes": seen.size_bytes,
-                "warnings": seen.warnings,
-            }
-            for seen in self.observations
-        ]
+        names = ("id", "status", "num_rows", "size_bytes", "warnings")
+        return [{name: getattr(seen, name) for name in names} for seen in self.observations]
 
     @classmethod
     def from_json(cls, payload: object, ids: Collection[object], done: Collection[str]) -> WaitEvent:
