@@ -52,18 +52,6 @@ def checked_text(name: str, value: object) -> str:
     return value
 
 
-def checked_count(name: str, value: object, most: int | None = None) -> int:
-    """Return a whole number from 1 up; a text of digits is taken, because templates render to text.
-
-    :raises CohereInputError: for anything else.
-    """
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1 or (most is not None and number > most):
-        upto = f" to {most}" if most is not None else " up"
-        raise CohereInputError(f"{name} must be a whole number from 1{upto}, not {value!r:.40}.")
-    return number
-
-
 def check_choice(name: str, value: object, *choices: str | bool) -> None:
     """Check an argument that has a fixed set of values.
 
@@ -92,6 +80,23 @@ def number_in(name: str, value: Any) -> int | float | None:
     if isinstance(value, Real) and getattr(getattr(value, "dtype", None), "kind", "i") in "iuf":
         return int(value) if isinstance(value, Integral) else float(value)
     return None if value is None else nan
+
+
+def checked_count(name: str, value: object, most: int | None = None) -> int:
+    """Return a whole number from 1 up, which may come as a text, because templates render to text.
+
+    :raises CohereInputError: for anything else.
+    """
+    number = number_in(name, value)
+    if not isinstance(number, int) or number < 1 or (most is not None and number > most):
+        upto = f" to {most}" if most is not None else " up"
+        raise CohereInputError(f"{name} must be a whole number from 1{upto}, not {value!r:.40}.")
+    return number
+
+
+def optional_count(name: str, value: object, most: int | None = None) -> int | None:
+    """Return what :func:`checked_count` does; ``None`` for ``None`` and a blank text, which mean "not set"."""
+    return None if number_in(name, value) is None else checked_count(name, value, most)
 
 
 def seconds_in(name: str, value: Any, *, zero: bool = False) -> timedelta | None:

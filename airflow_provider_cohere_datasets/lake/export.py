@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_cohere_datasets.core.errors import CohereTaskStoppedError
-from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, on_the_wire
+from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, on_the_wire, optional_count
 from airflow_provider_cohere_datasets.core.paging import MAX_PAGE_SIZE
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError, CohereEmptyExportError
 from airflow_provider_cohere_datasets.lake.publish import Checked
@@ -62,7 +62,7 @@ class Scope(NamedTuple):
 
         :raises CohereInputError: for what cannot be meant.
         """
-        most = None if limit is None or limit == "" else checked_count("limit", limit, MAX_LIMIT)
+        most = optional_count("limit", limit, MAX_LIMIT)
         return cls(ListFilters.of(**filters), checked_count("page_size", page_size, MAX_PAGE_SIZE), most)
 
 

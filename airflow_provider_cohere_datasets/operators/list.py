@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.filters import checked_count, given
+from airflow_provider_cohere_datasets.core.filters import optional_count
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator
 
@@ -68,11 +68,8 @@ class CohereListDatasetsOperator(CohereDatasetsOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Return the ids, in the server's order."""
-        limit = self.limit
         with airflow_errors():
-            if isinstance(limit, str):
-                text = given("limit", limit)
-                limit = None if text is None else checked_count("limit", text)
+            limit = optional_count("limit", self.limit)
         datasets = self.hook.list_datasets(
             dataset_type=self.dataset_type,
             validation_status=self.validation_status,

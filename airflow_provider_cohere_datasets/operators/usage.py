@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereUsageError
-from airflow_provider_cohere_datasets.core.filters import checked_count, number_in
+from airflow_provider_cohere_datasets.core.filters import number_in, optional_count
 from airflow_provider_cohere_datasets.core.limits import QUOTA
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
@@ -52,7 +52,7 @@ class CohereGetDatasetUsageOperator(CohereDatasetsOperator):
 
 
 def _quota(value: Any) -> int:
-    return QUOTA if value is None or value == "" else checked_count("quota", value)
+    return optional_count("quota", value) or QUOTA
 
 
 def _share(value: Any) -> float | None:

@@ -13,8 +13,7 @@ from moto.server import ThreadedMotoServer
 from airflow_provider_cohere_datasets.core.calls import Call, Reply
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.lake.decode import Decoder
-from airflow_provider_cohere_datasets.lake.export import Export
-from airflow_provider_cohere_datasets.lake.export import Scope as Selection
+from airflow_provider_cohere_datasets.lake.export import Export, Scope
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
 from airflow_provider_cohere_datasets.lake.publish import Place
 from airflow_provider_cohere_datasets.lake.schema import Stamp
@@ -55,9 +54,9 @@ def export(hook: CohereDatasetsHook, tmp_path: Path) -> Callable[..., dict[str, 
         path: Any = None, *, conn_id: str | None = None, if_empty: str = "write", log: Any = None, **options: Any
     ) -> dict[str, Any] | None:
         chosen = {name: options.pop(name) for name in list(options) if name in SELECTION}
-        selection = Selection.of(**{"page_size": 100, **chosen})
+        scope = Scope.of(**{"page_size": 100, **chosen})
         place = Place(path or tmp_path / "datasets.parquet", conn_id)
-        exporting = Export(place, selection, Decoder(**options), STAMP, if_empty=if_empty, log=log)
+        exporting = Export(place, scope, Decoder(**options), STAMP, if_empty=if_empty, log=log)
         return exporting.run(hook.stream_pages)
 
     return run

@@ -34,8 +34,7 @@ from airflow_provider_cohere_datasets.lake.errors import (
     CohereEmptyExportError,
     CohereStorageError,
 )
-from airflow_provider_cohere_datasets.lake.export import Export
-from airflow_provider_cohere_datasets.lake.export import Scope as Selection
+from airflow_provider_cohere_datasets.lake.export import Export, Scope
 from airflow_provider_cohere_datasets.lake.publish import Place
 from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
 from tests.adversary import (
@@ -318,7 +317,7 @@ def test_a_full_disk_leaves_nothing_behind(server: AdversarialServer, export: Ru
 
 
 def exporting(hook: CohereDatasetsHook, path: Path, **options: Any) -> tuple[Export, Callable[[], Any]]:
-    export = Export(Place(path), Selection.of(page_size=10), Decoder(), STAMP, **options)
+    export = Export(Place(path), Scope.of(page_size=10), Decoder(), STAMP, **options)
     return export, lambda: export.run(hook.stream_pages)
 
 
