@@ -92,7 +92,7 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
     error_id, message = _explanation(reply)
     listing = call.path == "/v1/datasets" and call.method == "GET"
     kind, what = _kind(reply.status, _NAMES.sub("", message), listing=listing)
-    if kind is errors.CohereDatasetNotFoundError and _WEB_PAGE.match(reply.body):
+    if kind is errors.CohereDatasetNotFoundError and _is_web_page(reply):
         # The API answers with JSON. A gateway without its backend, or another server, does not know what is there.
         kind, what = errors.CohereUnexpectedAnswerError, "A web page came instead of the API's answer."
     subject = f"the dataset {call.dataset_id!r}" if call.dataset_id else "it"
@@ -104,6 +104,11 @@ def error_for(call: Call, reply: Reply) -> errors.CohereApiError:
         error_id=error_id,
         retry_after=retry_after(reply.headers, reply.received_at),
     )
+
+
+def _is_web_page(reply: Reply) -> bool:
+    # Where the body is lost, its type has to do.
+    return bool(_WEB_PAGE.match(reply.body)) or (not reply.body and "html" in reply.headers.get("content-type", ""))
 
 
 def _kind(status: int, message: str, *, listing: bool) -> tuple[type[errors.CohereApiError], str]:

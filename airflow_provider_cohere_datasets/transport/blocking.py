@@ -148,13 +148,15 @@ class BlockingTransport:
         policy = self.account.policy
         deadline = policy.upload_timeout if call.uploads else policy.total_timeout
         silence = min(policy.read_timeout, deadline)
-        started = time.monotonic()
+        started, too_late = time.monotonic(), f"no complete answer within {deadline:g} s"
         with contextlib.ExitStack() as stack:
             headers, data = headers_for(self.account), None
             if call.uploads:
                 data = multipart(call, stack)
                 headers["Content-Type"] = data.content_type
             watch = stack.enter_context(Deadline(deadline, silence))
+            response: requests.Response | None = None
+            body: bytes | TransportFailure
             try:
                 response = stack.enter_context(
                     self._session.request(
@@ -168,22 +170,19 @@ class BlockingTransport:
                         timeout=(min(policy.connect_timeout, deadline), deadline if call.uploads else silence),
                     )
                 )
-                if is_packed_otherwise(response.headers):
-                    return TransportFailure(PACKED_OTHERWISE)
-                body = b"".join(_chunks(response))
+                body = _body(response)
             except (InvalidSchema, InvalidURL) as error:  # The connection's own URL was checked before.
                 socks = "Missing dependencies for SOCKS" in str(error)
                 what = "The environment names a SOCKS proxy, for which workers need the package PySocks."
                 raise CohereInputError(what if socks else BAD_PROXY) from None
             except (HTTPError, OSError, ValueError) as error:
                 # A socket whose silence may last as long as the request can notice the end before the timer.
-                if watch.expired or time.monotonic() - started >= deadline:
-                    return TransportFailure(f"no complete answer within {deadline:g} s", watch.connected)
-                return TransportFailure(_reason(error, watch.connected), watch.connected)
+                late = watch.expired or time.monotonic() - started >= deadline
+                body = TransportFailure(too_late if late else _reason(error, watch.connected), watch.connected)
+                if response is None:
+                    return body
             if watch.expired:
-                return TransportFailure(f"no complete answer within {deadline:g} s")
-            if len(body) > MAX_BODY_BYTES:
-                return TransportFailure(TOO_LARGE)
+                body = TransportFailure(too_late)
             return reply_for(self.account, call, response.status_code, response.headers, body)
 
 
@@ -209,6 +208,13 @@ class _Bearer(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._api_key}"
         return request
+
+
+def _body(response: requests.Response) -> bytes | TransportFailure:
+    if is_packed_otherwise(response.headers):
+        return TransportFailure(PACKED_OTHERWISE)
+    body = b"".join(_chunks(response))
+    return body if len(body) <= MAX_BODY_BYTES else TransportFailure(TOO_LARGE)
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

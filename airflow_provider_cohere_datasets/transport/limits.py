@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from airflow_provider_cohere_datasets import __version__
-from airflow_provider_cohere_datasets.core.calls import Reply
+from airflow_provider_cohere_datasets.core.calls import Reply, TransportFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +40,17 @@ def headers_for(account: Account) -> dict[str, str]:
     }
 
 
-def reply_for(account: Account, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> Reply:
-    """Return the reply. A key that the server echoes is taken out here, before anybody can log or store it."""
+def reply_for(
+    account: Account, call: Call, status: int, headers: Mapping[str, str], body: bytes | TransportFailure
+) -> Reply | TransportFailure:
+    """Return the reply. A key that the server echoes is taken out here, before anybody can log or store it.
+
+    :param body: the body, or why it did not come whole. What is no success, its status explains without a body.
+    """
+    if isinstance(body, TransportFailure):
+        if 200 <= status < 300:
+            return body
+        body = b""
     key = account.api_key
     if len(key) >= _SECRET_LENGTH or not 200 <= status < 300:
         # As it is, as JSON spells it, and as a URL does; the longest first, for they may contain each other.

@@ -125,28 +125,35 @@ class NonblockingTransport:
                 self._pace.give_back()
                 raise
         deadline = self.account.policy.total_timeout
-        try:
-            async with asyncio.timeout(deadline):
-                return await self._exchange(call)
-        except TimeoutError:
-            return TransportFailure(f"no complete answer within {deadline:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            never = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, UnicodeError))
-            return TransportFailure(_reason(error), not never)
-
-    async def _exchange(self, call: Call) -> Reply | TransportFailure:
         authorization = {"Authorization": f"Bearer {self.account.api_key}"}
         url = self.account.base_url + call.target
-        async with self._client.stream(call.method, url, headers=authorization) as response:
-            if is_packed_otherwise(response.headers):
-                return TransportFailure(PACKED_OTHERWISE)
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    return TransportFailure(TOO_LARGE)
+        response: httpx.Response | None = None
+        body: bytes | TransportFailure
+        try:
+            async with (
+                asyncio.timeout(deadline),
+                self._client.stream(call.method, url, headers=authorization) as response,
+            ):
+                body = await _body(response)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+            late = isinstance(error, TimeoutError)
+            never = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, UnicodeError))
+            body = TransportFailure(f"no complete answer within {deadline:g} s" if late else _reason(error), not never)
+            if response is None:
+                return body
         headers = {**response.headers, **response.extensions.get(_HIDDEN, {})}
-        return reply_for(self.account, call, response.status_code, headers, bytes(body))
+        return reply_for(self.account, call, response.status_code, headers, body)
+
+
+async def _body(response: httpx.Response) -> bytes | TransportFailure:
+    if is_packed_otherwise(response.headers):
+        return TransportFailure(PACKED_OTHERWISE)
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return TransportFailure(TOO_LARGE)
+    return bytes(body)
 
 
 def _unusable(error: Exception, bundle: str | None) -> str:
