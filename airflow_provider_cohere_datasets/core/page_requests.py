@@ -11,12 +11,12 @@ from airflow_provider_cohere_datasets.core.page_size import PageSize
 from airflow_provider_cohere_datasets.core.retries import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Call, Reply
     from airflow_provider_cohere_datasets.core.filters import ListFilters
-    from airflow_provider_cohere_datasets.core.ledger import Ledger
+    from airflow_provider_cohere_datasets.core.ledger import Ledger, RowId
     from airflow_provider_cohere_datasets.core.page import Steps
     from airflow_provider_cohere_datasets.core.paging import ListReport
 
@@ -94,6 +94,9 @@ class PageRequests(Generic[P]):
                     raise
                 self.widest = self._full = 0
                 continue
+            if len(set(page.ids)) < len(page.ids):
+                # A row that a page repeats takes no place of its own: counted, it would hide the one that has it.
+                page = page.take(_without_repeats(page.ids))
             self._report.pages += 1
             self.effort += max(1, len(page.ids))
             if page.ids:
@@ -129,3 +132,11 @@ class PageRequests(Generic[P]):
                 for number in range(1, pages + 1)
             ]
         return calls.list_datasets(self._filters, limit=size, offset=offset, ahead=ahead)
+
+
+def _without_repeats(ids: Sequence[RowId]) -> list[int]:
+    """Return the positions of all rows but those with the id of an earlier one; what has none is taken for itself."""
+    first: dict[RowId, int] = {}
+    return [
+        position for position, i in enumerate(ids) if first.setdefault(i, position) == position or isinstance(i, int)
+    ]

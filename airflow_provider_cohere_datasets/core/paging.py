@@ -284,8 +284,10 @@ class _Reading(Generic[P]):
         far = yield from self.pages.ask(2 * len(self.ledger) + 1000)
         if far.ids != page.ids:
             return False  # Rows came in at the head just as fast as we advanced.
-        one = yield from self.pages.ask(0, size=1)
-        if len(one.ids) > 1 or len(page.ids) == 1:
+        # Asked for another number of rows, a server that heeds limit answers with that many.
+        single = len(page.ids) == 1
+        other = yield from self.pages.ask(0, size=DEFAULT_PAGE_SIZE if single else 1)
+        if (len(other.ids) == 1) == single:
             self.report.note("The server ignores limit and offset; its one answer was taken as the whole list.")
             return True
         raise CohereListingError(

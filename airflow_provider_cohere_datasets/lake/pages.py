@@ -49,10 +49,11 @@ class DecodedPage:
         return values
 
     def take(self, positions: Sequence[int]) -> DecodedPage:
-        """Return a page of only these rows, all of which have an id."""
+        """Return a page of only these rows."""
         problems = {new: self.problems[old] for new, old in enumerate(positions) if old in self.problems}
+        nameless = {new: self.nameless[old] for new, old in enumerate(positions) if old in self.nameless}
         first = positions[0] if positions else 0
         if list(positions) == list(range(first, first + len(positions))):
             # Windows overlap, so this is what nearly every page is asked for; nothing is copied.
-            return DecodedPage(self.rows.slice(first, len(positions)), problems)
-        return DecodedPage(self.rows.take(pa.array(positions, pa.int64())), problems)
+            return DecodedPage(self.rows.slice(first, len(positions)), problems, nameless)
+        return DecodedPage(self.rows.take(pa.array(positions, pa.int64())), problems, nameless)

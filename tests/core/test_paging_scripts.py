@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +53,22 @@ def test_a_quiet_pass_alone_is_no_proof(passes: list[str]) -> None:
     got = read(answer)
     assert len(got) == len(set(got))
     assert set(got) == set(passes[-1])
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_row_that_a_page_repeats_hides_no_other(size: int) -> None:
+    """In a random order, a repeated row that counted as two would lead past one that nobody has seen."""
+    there = [f"row-{number}" for number in range(15)]
+    for seed in range(100):
+        rng = random.Random(seed)
+
+        def answer(limit: int, offset: int, rng: random.Random = rng) -> DatasetPage:
+            page = rng.sample(there, len(there))[offset : offset + size]
+            return page_of(page + page[:1])
+
+        got, report = read_with_report(answer)
+        assert len(got) == len(set(got))
+        assert set(got) == set(there) or report.notes
 
 
 def test_rows_that_come_in_as_fast_as_they_are_read_are_no_server_without_offset() -> None:

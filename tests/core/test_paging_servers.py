@@ -157,6 +157,13 @@ def test_offset_is_ignored(lister: Lister) -> None:
     assert lister.requests == 4
 
 
+def test_offset_is_ignored_and_pages_have_one_row(lister: Lister) -> None:
+    """One row is what was asked for, so it must not pass for a list of one."""
+    with pytest.raises(CohereListingError, match="ignores offset"):
+        lister.read(ROWS, Listing(ignore_offset=True), page_size=1)
+    assert lister.requests == 4
+
+
 def test_limit_and_offset_are_ignored(lister: Lister) -> None:
     reading = lister.read(ROWS, Listing(default_size=None, ignore_limit=True, ignore_offset=True))
     once(reading, IDS)

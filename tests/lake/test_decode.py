@@ -312,3 +312,10 @@ def test_an_answer_may_be_decoded_before_it_is_asked_for(monkeypatch: pytest.Mon
 def test_an_answer_that_is_not_for_the_fast_path_stays_as_it_is(body: bytes) -> None:
     reply = Reply("http://localhost/v1/datasets", 200, {}, body)
     assert Decoder().prepare(reply) is reply
+
+
+def test_a_row_without_an_id_keeps_what_stands_for_it() -> None:
+    page = decode([make_dataset(0), {"name": "no id"}, make_dataset(2), {"name": "none either"}])
+    assert page.take([3, 0, 1]).ids == [page.ids[3], page.ids[0], page.ids[1]]
+    assert page.take([1, 2]).ids == page.ids[1:3]
+    assert len({*page.ids}) == 4
