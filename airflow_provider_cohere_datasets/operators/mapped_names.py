@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.operators.base import rendered_later
+from airflow_provider_cohere_datasets.operators.upload_memory import number_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -16,7 +17,7 @@ def is_shared(context: Context, task_id: str, name: object) -> bool:
     :param name: the name of one instance, before its templates were rendered.
     """
     ti, dag = context.get("ti"), context.get("dag")
-    if dag is None or getattr(ti, "map_index", -1) < 0:
+    if dag is None or number_of(ti, "map_index", -1) < 0:
         return False
     # Where only the task is mapped, the DAG knows which arguments differ; in a mapped group, what is no text may.
     task = dag.get_task(task_id)

@@ -14,6 +14,12 @@ _KEY = "cohere_datasets_upload"
 _MOST_OTHERS = 20
 
 
+def number_of(ti: object, name: str, default: int) -> int:
+    """Return a number that a task instance has; in a user's unit test, one may have anything, or nothing."""
+    value = getattr(ti, name, None)
+    return value if isinstance(value, int) else default
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """An upload that an earlier try began.
@@ -43,8 +49,8 @@ class UploadMemory:
         self._dag_run: Any = context.get("dag_run")
         self._reuse_on_clear = reuse_on_clear
         # Each time a user clears a task, Airflow sets max_tries to the tries so far plus its retries.
-        self._cleared_after = max(0, (getattr(ti, "max_tries", None) or 0) - retries)
-        self._tries = (getattr(ti, "try_number", None) or 1) - self._cleared_after
+        self._cleared_after = max(0, number_of(ti, "max_tries", 0) - retries)
+        self._tries = max(1, number_of(ti, "try_number", 1)) - self._cleared_after
         self._instance = [getattr(ti, name, None) for name in ("dag_id", "task_id", "run_id", "map_index")]
         self._since = 0.0
         #: The datasets of this task instance from before it was cleared, or of other data.

@@ -172,6 +172,11 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
             keep_raw=self.keep_raw,
             on_bad_row=self.on_bad_row,
         )
-        stamp = Stamp(datetime.now(UTC), context.get("run_id"), context.get("logical_date"))
+        run_id, logical_date = context.get("run_id"), context.get("logical_date")
+        stamp = Stamp(
+            datetime.now(UTC),
+            run_id if isinstance(run_id, str) else None,  # In a user's unit test, a context may hold anything.
+            logical_date if isinstance(logical_date, datetime) else None,
+        )
         place = Place(self.output_path, self.storage_conn_id)
         return Export(place, scope, decoder, stamp, if_empty=self.if_empty, log=self.log)
