@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -62,7 +63,9 @@ class Looker:
             self._list_cost = cost if isinstance(cost, int) else 0
             self._suspects = suspects if isinstance(suspects, list) else []
 
-    def look(self, ids: Collection[str], policy: RequestPolicy) -> Flow[dict[str, Looked]]:
+    def look(
+        self, ids: Collection[str], policy: RequestPolicy, *, patience: float = math.inf
+    ) -> Flow[dict[str, Looked]]:
         """Look once at all of them.
 
         A dataset that is said not to exist is asked for again after 1 and after 2 more seconds. An error that one
@@ -72,6 +75,7 @@ class Looker:
 
         :param ids: the datasets.
         :param policy: tries and deadlines of each request.
+        :param patience: seconds; where the server asks to wait for one dataset longer than that, it has failed.
         :returns: an observation or an error for each id that was asked for and has an answer that can be relied on.
         :raises CohereDatasetsError: if the server does not answer for any of them, or refuses all.
         """
@@ -84,7 +88,7 @@ class Looker:
                 return {**dict.fromkeys(ids, ended), **seen}
         # Suspects come last, and the one that failed last behind them all: nobody stands in front of others for ever.
         missing = sorted((i for i in ids if i not in seen), key=self._turn)
-        failed = False
+        failed: CohereDatasetsError | None = None
         for pause in (0.0, *_GRACE):
             if missing and pause:
                 yield Pause(pause)
@@ -93,8 +97,11 @@ class Looker:
                     call = calls.get_dataset(dataset_id)
                     # Behind one that failed, and for one that failed in the last look, one try must do, so that nobody
                     # waits for long.
-                    once = _answered(seen) and (failed or dataset_id in self._suspects)
-                    seen[dataset_id] = yield from exchange(call, read_observation, policy, tries=1 if once else None)
+                    once = failed is not None or (_answered(seen) and dataset_id in self._suspects)
+                    tries = 1 if once else None
+                    seen[dataset_id] = yield from exchange(
+                        call, read_observation, policy, tries=tries, patience=patience
+                    )
                     self._suspects = [each for each in self._suspects if each != dataset_id]
                 except CohereDatasetNotFoundError:
                     seen[dataset_id] = Observation(dataset_id, None)
@@ -104,16 +111,17 @@ class Looker:
                     seen[dataset_id] = error
                     # One may be somebody else's. If so many are refused and nothing else came, or all, it is the key.
                     if not _answered(seen) and (len(seen) >= _REFUSED_KEY or dataset_id == missing[-1]):
-                        raise
+                        raise failed or error from None
                 except CohereDatasetsError as error:
                     if error.permanent:
                         raise
-                    failed = True
                     self._suspects = [*(each for each in self._suspects if each != dataset_id), dataset_id]
-                    if not _answered(seen):
+                    everybodys = isinstance(error, (CohereRateLimitError, CohereTransportError))
+                    # One may be ill by itself. If it is not the only one, and nothing else came, it is the server.
+                    if not _answered(seen) and (everybodys or seen or dataset_id == missing[-1]):
                         raise
-                    seen[dataset_id] = error
-                    if isinstance(error, (CohereRateLimitError, CohereTransportError)):
+                    seen[dataset_id] = failed = error
+                    if everybodys:
                         # The others may take as long to fail. The next look asks for them first, and again for what
                         # may only be unknown yet.
                         for other in missing[position + 1 :]:
@@ -159,8 +167,8 @@ def _is_missing(looked: Looked) -> bool:
 
 
 def _answered(seen: Mapping[str, Looked]) -> bool:
-    """Return whether anything came but refusals."""
-    return any(not isinstance(each, CoherePermissionError) for each in seen.values())
+    """Return whether anything came but refusals and failures."""
+    return any(isinstance(each, (Observation, CohereInvalidRequestError)) for each in seen.values())
 
 
 @dataclass(frozen=True, slots=True)

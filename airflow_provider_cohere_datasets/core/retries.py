@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from dataclasses import replace
@@ -39,6 +40,7 @@ def exchange(
     policy: RequestPolicy,
     *,
     tries: int | None = None,
+    patience: float = math.inf,
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Flow[T]:
     """Send a call until its answer can be read, or until trying again is pointless.
@@ -47,6 +49,7 @@ def exchange(
     :param read: reads the answer; may raise :class:`~.errors.CohereUnexpectedAnswerError`, which is transient.
     :param policy: how often to try and how long to wait.
     :param tries: how often to try instead. A rate limit, which is no fault of this call, has the policy's tries.
+    :param patience: seconds; a longer wait that the server asks for is the caller's. Not so that of a rate limit.
     :param uniform: where the jitter comes from.
     :raises CohereDatasetsError: the last error, with the number of tries in it.
     """
@@ -66,9 +69,11 @@ def exchange(
             unknown = None if call.repeatable else _unknown_fate(outcome, error)
             if unknown is not None:
                 raise unknown from error
-            most = policy.max_tries if tries is None or isinstance(error, errors.CohereRateLimitError) else tries
+            limited = isinstance(error, errors.CohereRateLimitError)
+            most = policy.max_tries if tries is None or limited else tries
+            too_long = not limited and (error.retry_after or 0.0) > patience
             # A web page with 404 may pass, but not within seconds.
-            if error.permanent or sent - redirects >= most or error.status == 404:
+            if error.permanent or too_long or sent - redirects >= most or error.status == 404:
                 raise
             delay = _delay(error, sent - redirects, policy, uniform)
         yield Pause(delay)

@@ -100,7 +100,7 @@ class Watch:
         self._failed: dict[str, errors.CohereDatasetsError] = {}
 
     def see(self, looked: Mapping[str, Looked]) -> WaitEvent | None:
-        """Take what a look showed; datasets that are not in it stay as they are.
+        """Take what a look showed; datasets that are not in it stay as they are, and failures before it count on.
 
         :returns: how the wait ended, or ``None`` if it goes on.
         """
@@ -126,7 +126,8 @@ class Watch:
                     return self._event("error", failure)
         if troubles:
             return self.fail(max(troubles, key=lambda trouble: trouble.retry_after or 0.0))
-        self.failures, self.pause = 0, 0.0
+        if all(dataset_id in looked for dataset_id in self.open_ids):
+            self.failures, self.pause = 0, 0.0
         if self.open_ids:
             return None
         return self._event("error", self._all_failures()) if self._failed else self._event("ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,7 +21,7 @@ from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Hashable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     #: What one look of the poll loop gives: what it showed, or the error it ended with.
     Look = Mapping[str, Looked] | CohereDatasetsError
+
+#: Seconds that those who share a loop wait for one of them because the server asks for that.
+_PATIENCE = 5.0
 
 __all__ = ["CohereDatasetEventTrigger", "CohereDatasetValidationTrigger"]
 
@@ -66,8 +70,9 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
     :param carried: what the event carries back to the task, as small JSON; ``dag.test()`` knows no other way.
     """
 
-    #: The waits of this process by poll loop, so that each loop knows what to look for.
-    _watches: ClassVar[dict[Hashable, set[Watch]]] = {}
+    #: The waits of this process by poll loop, so that each loop knows what to look for; and the monotonic time until
+    #: which each rests, because the server asked for that.
+    _watches: ClassVar[dict[Hashable, dict[Watch, float]]] = {}
     # Other event triggers may not choose a queue, because they belong to no task; this one does.
     supports_triggerer_queue = True
 
@@ -148,7 +153,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait with a poll loop of its own, and yield the one event."""
-        async with aclosing(self._loop(lambda: [self._watch.open_ids])) as looks:
+        async with aclosing(self._loop(lambda: [self._watch], shared=False)) as looks:
             async for event in self.filter_shared_stream(looks):
                 yield event
 
@@ -183,7 +188,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         trigger = cls(**kwargs)
         key = trigger.shared_stream_key()
         # Looked up anew for each look: when the last wait ends, the set goes, and the next wait brings another.
-        loop = trigger._loop(lambda: [watch.open_ids for watch in cls._watches.get(key, ())])
+        loop = trigger._loop(lambda: _awake(cls._watches.get(key, {})), shared=True)
         told: tuple[Look, frozenset[Watch]] | None = None
         async with aclosing(loop) as looks:
             async for looked in looks:
@@ -208,20 +213,27 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         yield TriggerEvent({**event.to_json(), **({"carried": carried} if carried else {})})
 
     async def _wait(self, looks: AsyncIterator[Look]) -> WaitEvent:
+        from airflow_provider_cohere_datasets.triggers.polling import capped, pause_in
+
         watch, key = self._watch, self.shared_stream_key()
         try:
             began = self._handed_over() if self.started_at is None else self.started_at
             left = float(self.timeout) - (0.0 if began is None else time.time() - began)
         except (TypeError, ValueError):
             raise CohereInputError("timeout and started_at must be numbers of seconds.") from None
-        watches = self._watches.setdefault(key, set())
-        watches.add(watch)
+        watches = self._watches.setdefault(key, {})
+        # What the server asked for before the wait came here has begun to pass already.
+        passed = 0.0 if began is None else max(0.0, time.time() - began)
+        watches[watch] = time.monotonic() + capped(watch.pause) - passed
         try:
             async with asyncio.timeout(max(0.0, left)) as limit:
                 async for looked in looks:
+                    concerned = isinstance(looked, CohereDatasetsError) or any(i in looked for i in watch.open_ids)
                     over = watch.fail(looked) if isinstance(looked, CohereDatasetsError) else watch.see(looked)
                     if over is not None:
                         return over
+                    if concerned and not pause_in(looked, shared=True):  # Or the whole loop rests.
+                        watches[watch] = time.monotonic() + capped(watch.pause)
         except TimeoutError:
             if not limit.expired():
                 raise  # Something else took too long.
@@ -229,7 +241,7 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
             memory = {**watch.memory(), **self._looker.memory()}
             return replace(watch.timed_out(), memory={name: memory[name] for name in memory if name != "seen"})
         finally:
-            watches.discard(watch)
+            del watches[watch]
             if not watches:
                 del self._watches[key]
         raise CohereInputError("The poll loop ended by itself.")
@@ -244,23 +256,28 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         began: float = ends.timestamp() - (limit if execution is None else min(limit, execution.total_seconds()))
         return began
 
-    async def _loop(self, waits: Callable[[], Collection[Collection[str]]]) -> AsyncGenerator[Look, None]:
+    async def _loop(self, waits: Callable[[], Iterable[Watch]], *, shared: bool) -> AsyncGenerator[Look, None]:
         # A generator, so that bad values raise where the wait makes an event of it.
-        from airflow_provider_cohere_datasets.core.waiting import Goal, Watch
         from airflow_provider_cohere_datasets.triggers.polling import polled
 
         looker = self._looker
 
         def look(policy: RequestPolicy) -> Flow[dict[str, Looked]] | None:
-            ids = dict.fromkeys(dataset_id for wait in waits() for dataset_id in wait)
-            return looker.look(ids, policy) if ids else None
+            ids = dict.fromkeys(dataset_id for watch in waits() for dataset_id in watch.open_ids)
+            patience = _PATIENCE if shared and len(ids) > 1 else math.inf
+            return looker.look(ids, policy, patience=patience) if ids else None
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
-        # Not of this trigger's own wait, whose ids may be bad: that is no business of others who share the loop.
-        before = Watch((), Goal(), max_failures=None)
-        before.recall(self.memory)
-        looks = polled(hook, look, self.poll, started_at=self.started_at, pause=before.pause, waits=waits)
+        # A loop is not put off by the pause of the wait that happens to open it, nor does it care for its bad ids.
+        pause = 0.0 if shared else self._watch.pause
+        looks = polled(hook, look, self.poll, started_at=self.started_at, pause=pause, shared=shared)
         async with aclosing(looks):
             async for looked in looks:
                 if looked is not None:  # Which comes only to who asks for rests.
                     yield looked
+
+
+def _awake(watches: Mapping[Watch, float]) -> list[Watch]:
+    """Return the waits that the server did not ask to rest for longer than until now."""
+    now = time.monotonic()
+    return [watch for watch, rests_until in watches.items() if rests_until <= now]

@@ -19,7 +19,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 from airflow_provider_cohere_datasets.hooks.retries import LONGEST
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+    from collections.abc import AsyncGenerator, Callable
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
@@ -42,7 +42,7 @@ async def polled(
     pause: float = 0.0,
     slowest: float | None = None,
     rest: float | None = None,
-    waits: Callable[[], Iterable[Collection[str]]] = tuple,
+    shared: bool = False,
 ) -> AsyncGenerator[T | CohereDatasetsError | None, None]:
     """Look again and again, for ever; yield what each look showed, or the error it ended with.
 
@@ -60,13 +60,15 @@ async def polled(
     :param pause: seconds that the server asked to wait after the look that was already made.
     :param slowest: seconds; each failed look in a row doubles the delay up to this. If not given, it stays as it is.
     :param rest: seconds after which ``None`` is yielded, again and again until the next look.
-    :param waits: returns the datasets of each wait that takes part in a look.
+    :param shared: whether several wait for the looks, who rest by themselves where the server asks for that: then only
+        a rate limit, which is everybody's, puts off the next look.
     """
     # From here on, no step of the clock counts.
     began = time.monotonic() - (0.0 if started_at is None else max(0.0, time.time() - started_at))
     line, failures = _Line(hook), 0
     if started_at is not None:
-        await asyncio.sleep(max(poll.delay(time.monotonic() - began), _capped(pause)))
+        elapsed = time.monotonic() - began
+        await asyncio.sleep(max(poll.delay(elapsed), capped(pause) - elapsed))
     try:
         while True:
             pause, longest = 0.0, None
@@ -76,9 +78,9 @@ async def polled(
                     longest = _IDLE
                 else:
                     yield looked
-                    pause, failures = _pause_in(looked, waits()), 0
+                    pause, failures = pause_in(looked, shared=shared), 0
             except CohereDatasetsError as error:
-                pause, failures = _capped(error.retry_after), failures + 1
+                pause, failures = pause_in(error, shared=shared), failures + 1
                 yield error
             delay = poll.delay(time.monotonic() - began)
             if slowest is not None and failures:
@@ -93,21 +95,21 @@ async def polled(
         await line.close()
 
 
-def _capped(asked: float | None) -> float:
-    """Return the seconds that a server asked to wait; one that is wrong must not put off all who share a loop."""
+def capped(asked: float | None) -> float:
+    """Return the seconds that a server asked to wait; one that is wrong must not put off a wait for ever."""
     return min(asked or 0.0, LONGEST.total_seconds())
 
 
-def _pause_in(looked: object, waits: Iterable[Collection[str]]) -> float:
-    """Return the seconds that the server asked to wait when it ended a look in the middle.
+def pause_in(looked: object, *, shared: bool) -> float:
+    """Return the seconds for which the loop rests after a look, because the server asked for that.
 
-    A rate limit is everybody's; what else one dataset meets must not put off those who do not wait for it.
+    :param looked: what it showed, or the error it ended with.
+    :param shared: whether those who wait rest by themselves, but for a rate limit.
     """
-    shown = looked if isinstance(looked, Mapping) else {}
-    failed = {i: each for i, each in shown.items() if isinstance(each, CohereDatasetsError) and not each.permanent}
-    limits = [_capped(each.retry_after) for each in failed.values() if isinstance(each, CohereRateLimitError)]
-    asked = [max((_capped(failed[i].retry_after) for i in ids if i in failed), default=0.0) for ids in waits]
-    return max([*limits, min(asked, default=0.0)])
+    shown = looked.values() if isinstance(looked, Mapping) else (looked,)
+    kind = CohereRateLimitError if shared else CohereDatasetsError
+    failed = [each for each in shown if isinstance(each, kind) and not each.permanent]
+    return max((capped(each.retry_after) for each in failed), default=0.0)
 
 
 class _Line:

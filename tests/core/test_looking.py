@@ -176,8 +176,7 @@ def test_the_list_while_it_is_cheaper() -> None:
 
 def test_another_process_knows_who_comes_last() -> None:
     api, looker, another = Api({"a": 500, "b": "queued"}), Looker(), Looker()
-    with pytest.raises(CohereServerError):
-        api.look(looker, "ab")
+    assert statuses(api.look(looker, "ab")) == {"a": CohereServerError, "b": "queued"}
     another.recall(json.loads(json.dumps(looker.memory())))
     assert statuses(api.look(another, "ab")) == {"a": CohereServerError, "b": "queued"}
     assert api.asked == ["b", "a"]
@@ -265,6 +264,14 @@ def test_behind_refusals_alone_what_passes_ends_the_look(state: int, raised: typ
         api.look(looker, "abc")
 
 
+def test_a_refusal_behind_what_passes_is_left_to_the_next_look_too() -> None:
+    api, looker = Api({"a": 500, "b": 403}), Looker()
+    with pytest.raises(CohereServerError):
+        api.look(looker, "ab")
+    api.statuses["a"] = "queued"
+    assert statuses(api.look(looker, "ab")) == {"a": "queued", "b": CoherePermissionError}
+
+
 def test_a_rate_limit_costs_nothing_that_was_seen() -> None:
     api, looker = Api({"a": "queued", "b": 429, "c": "queued"}), Looker()
     assert statuses(api.look(looker, "abc")) == {"a": "queued", "b": CohereRateLimitError}
@@ -338,9 +345,8 @@ def test_one_that_fails_for_ever_stands_in_front_of_nobody() -> None:
 
 def test_several_bad_ones_all_come_last() -> None:
     api, looker = Api({"a": 500, "b": 500, "c": "queued"}), Looker()
-    for _ in range(2):
-        with pytest.raises(CohereServerError):
-            api.look(looker, "abc")
+    with pytest.raises(CohereServerError):
+        api.look(looker, "abc")
     assert statuses(api.look(looker, "abc")) == {"a": CohereServerError, "b": CohereServerError, "c": "queued"}
 
 
@@ -378,14 +384,17 @@ def test_what_concerns_one_dataset_is_its_result() -> None:
     assert api.asked == ["b", "d", "c"]
 
 
-def test_a_server_that_is_down_is_asked_once() -> None:
+def test_a_server_that_is_down_is_asked_twice() -> None:
+    """The first may be ill by itself: then the others shall not hear of it."""
     api, looker = Api(dict.fromkeys("abc", 500)), Looker()
     with pytest.raises(CohereServerError):
         api.look(looker, "abc")
-    assert api.asked == ["a"]
+    assert api.asked == ["a", "b"]
     with pytest.raises(CohereServerError):
         api.look(looker, "abc")
-    assert api.asked == ["b"]
+    assert api.asked == ["c", "a"]
+    api.statuses["b"] = "queued"
+    assert statuses(api.look(looker, "abc")) == {"a": CohereServerError, "b": "queued", "c": CohereServerError}
 
 
 def test_what_concerns_all_ends_the_look() -> None:

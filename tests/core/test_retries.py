@@ -12,6 +12,7 @@ from airflow_provider_cohere_datasets.core.account import RequestPolicy
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.core.errors import (
     CohereRedirectError,
+    CohereServerError,
     CohereTransportError,
     CohereUploadUnknownError,
 )
@@ -61,6 +62,21 @@ def test_what_the_server_asks_for(
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+@pytest.mark.parametrize(("status", "seconds", "asks_again"), [(503, 5, True), (503, 6, False), (429, 6, True)])
+def test_a_wait_that_is_too_long_is_left_to_the_caller(status: int, seconds: int, asks_again: bool) -> None:
+    flow = exchange(calls.get_usage(), calls.read_usage, RequestPolicy(), patience=5.0)
+    answer = Reply("http://x/v1/datasets/usage", status, {"retry-after": str(seconds)}, b"{}")
+    next(flow)
+    if asks_again:
+        pause = flow.send(answer)
+        assert isinstance(pause, Pause)
+        assert pause.seconds >= seconds
+    else:
+        with pytest.raises(CohereServerError) as caught:
+            flow.send(answer)
+        assert (caught.value.tries, caught.value.retry_after) == (1, seconds)
 
 
 def test_the_ceiling_survives_any_number_of_tries() -> None:

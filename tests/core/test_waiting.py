@@ -250,6 +250,17 @@ def test_errors_of_one_dataset() -> None:
     assert fast.error["type"] == "CohereInvalidRequestError"
 
 
+def test_failures_count_on_behind_looks_at_others() -> None:
+    """Who shares a loop gets the looks of all, and does not look itself while the server asked it to wait."""
+    waiting = watch("a", "b", max_failures=1)
+    assert waiting.see({"a": CohereServerError("down", retry_after=9.0), **seen(b="queued")}) is None
+    for others in (seen(z="queued"), seen(b="queued")):
+        assert waiting.see(others) is None
+        assert (waiting.failures, waiting.pause) == (1, 9.0)
+    assert waiting.see(seen(a="queued", b="queued")) is None
+    assert (waiting.failures, waiting.pause) == (0, 0.0)
+
+
 def test_the_last_status_in_words() -> None:
     waiting = watch("a", "b")
     waiting.see(seen(a="processing"))

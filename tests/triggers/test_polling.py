@@ -156,18 +156,17 @@ def test_a_rate_limit_in_the_middle_of_a_look_puts_the_next_one_off(
     assert [seconds for seconds in clock.slept if seconds] == [300, 10]
 
 
-@pytest.mark.parametrize(("together", "expected"), [(True, [300, 10]), (False, [10, 10])])
-def test_a_pause_that_one_dataset_meets_is_for_those_who_wait_for_it(
-    server: AdversarialServer, clock: VirtualClock, together: bool, expected: list[float]
+@pytest.mark.parametrize(("shared", "expected"), [(True, [10, 10]), (False, [300, 10])])
+def test_who_shares_a_loop_rests_by_himself(
+    server: AdversarialServer, clock: VirtualClock, shared: bool, expected: list[float]
 ) -> None:
     first, second = (row["id"] for row in server.model.datasets[:2])
     server.script("GET", f"/v1/datasets/{second}", [error(503, retry_after="300")])
     hook, looker = CohereDatasetsHook(request_policy={"max_tries": 1}), Looker()
-    waits = [[first, second]] if together else [[first], [second]]
 
     async def main() -> None:
         looks = polled(
-            hook, lambda policy: looker.look([first, second], policy), PollPolicy(10, jitter=0), waits=lambda: waits
+            hook, lambda policy: looker.look([first, second], policy), PollPolicy(10, jitter=0), shared=shared
         )
         async with aclosing(looks):
             for _ in range(3):
@@ -175,3 +174,12 @@ def test_a_pause_that_one_dataset_meets_is_for_those_who_wait_for_it(
 
     asyncio.run(main())
     assert [seconds for seconds in clock.slept if seconds] == expected
+
+
+def test_a_pause_has_passed_while_nobody_looked(server: AdversarialServer, clock: VirtualClock) -> None:
+    async def main() -> None:
+        async with aclosing(loop(started_at=clock.now - 300, pause=310)) as looks:
+            assert isinstance(await anext(looks), Listed)
+
+    asyncio.run(main())
+    assert clock.elapsed == 10

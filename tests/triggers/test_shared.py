@@ -278,6 +278,49 @@ def test_a_busy_server_is_waited_for(server: AdversarialServer) -> None:
     assert second.at - first.at >= 0.3
 
 
+def test_one_that_shall_be_asked_later_keeps_no_other(
+    server: AdversarialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cohere_datasets.triggers.datasets._PATIENCE", 0.1)
+    ids = seed(server, 3)
+    path = f"/v1/datasets/{ids[0]}"
+    server.script("GET", path, [error(503, retry_after="0.5")] * 3)
+
+    async def main() -> list[Any]:
+        triggerer = Triggerer()
+        busy, *others = triggerer.start(*(trigger(each) for each in ids))
+        await until(lambda: server.count("GET", path) == 2)
+        assert server.count("GET", f"/v1/datasets/{ids[1]}") > 3
+        validate(server, ids[1:])
+        await asyncio.gather(*others)
+        assert not busy.done()
+        validate(server, ids)
+        return await asyncio.gather(busy, *others)
+
+    assert {event["outcome"] for event in asyncio.run(main())} == {"ready"}
+    times = [request.at for request in server.matching("GET", path)]
+    assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.5
+
+
+@pytest.mark.parametrize("passed", [0.0, 200.0])
+def test_what_the_server_asked_of_who_opens_the_loop_is_nobody_elses(server: AdversarialServer, passed: float) -> None:
+    ids = seed(server, 2)
+    validate(server, ids)
+    asked = {"memory": {"pause": 150.0}, "started_at": time.time() - passed, "timeout": 1000}
+
+    async def main() -> None:
+        triggerer = Triggerer()
+        first, second = triggerer.start(trigger(ids[0], **asked), trigger(ids[1]))
+        assert (await asyncio.wait_for(second, 20))["outcome"] == "ready"
+        if passed:
+            assert (await asyncio.wait_for(first, 20))["outcome"] == "ready"
+        else:
+            assert server.count("GET", f"/v1/datasets/{ids[0]}") == 0
+            await triggerer.kill(first)
+
+    asyncio.run(main())
+
+
 @real_time
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_heartbeat_never_stalls(shared: bool, server: AdversarialServer) -> None:
