@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 from requests.auth import AuthBase
 from requests.exceptions import InvalidSchema, InvalidURL
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from airflow_provider_cohere_datasets.core.calls import Call, Pause, Reply, TransportFailure
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
@@ -24,8 +24,10 @@ from airflow_provider_cohere_datasets.transport.limits import (
     PACKED_OTHERWISE,
     TOO_LARGE,
     headers_for,
+    is_packed,
     is_packed_otherwise,
     reply_for,
+    unpacked,
 )
 from airflow_provider_cohere_datasets.transport.multipart import CHANGED, multipart
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
@@ -214,14 +216,16 @@ def _body(response: requests.Response) -> bytes | TransportFailure:
     if is_packed_otherwise(response.headers):
         return TransportFailure(PACKED_OTHERWISE)
     body = b"".join(_chunks(response))
-    return body if len(body) <= MAX_BODY_BYTES else TransportFailure(TOO_LARGE)
+    if len(body) > MAX_BODY_BYTES:
+        return TransportFailure(TOO_LARGE)
+    return unpacked(body) if is_packed(response.headers) else body
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:
     size, announced = 0, response.raw.length_remaining
     # All at once takes a third less time, where the server says how much that is.
-    bounded = announced is not None and announced <= MAX_BODY_BYTES and "Content-Encoding" not in response.headers
-    for chunk in response.iter_content(None if bounded else _CHUNK):
+    bounded = announced is not None and announced <= MAX_BODY_BYTES
+    for chunk in response.raw.stream(None if bounded else _CHUNK, decode_content=False):
         yield chunk
         size += len(chunk)
         if size > MAX_BODY_BYTES:
@@ -233,8 +237,7 @@ def _reason(error: Exception, connected: bool) -> str:
     for kind, reason in (
         (requests.exceptions.SSLError, "the TLS connection could not be made"),
         (requests.exceptions.ProxyError, "the proxy cannot be reached"),
-        (requests.exceptions.ContentDecodingError, "the answer's compression is broken"),
-        (requests.exceptions.ChunkedEncodingError, "the answer broke off"),
+        (ProtocolError, "the answer broke off"),
     ):
         if isinstance(error, kind):
             return reason

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import re
 import time
+import zlib
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -78,9 +81,28 @@ def _escaped(key: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     return re.compile(f"\\\\u(?:{escape})".encode()), re.compile(escaped.encode())
 
 
+def is_packed(headers: Mapping[str, str]) -> bool:
+    """Return whether an answer is compressed as it was asked for."""
+    return _encoding(headers) == "gzip"
+
+
+def unpacked(body: bytes | bytearray) -> bytes | TransportFailure:
+    """Return what was compressed. HTTP libraries do not all see that the end is missing, or read on behind a part."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+            whole = file.read(MAX_BODY_BYTES + 1)
+    except (EOFError, OSError, zlib.error):
+        return TransportFailure("the answer's compression is broken")
+    return whole if len(whole) <= MAX_BODY_BYTES else TransportFailure(TOO_LARGE)
+
+
 def is_packed_otherwise(headers: Mapping[str, str]) -> bool:
     """Return whether an answer is compressed in a way that was not asked for.
 
     Of several, each would unpack all that the one before it made, whatever amount that is.
     """
-    return headers.get("Content-Encoding", "").strip().lower() not in {"", "identity", "gzip"}
+    return _encoding(headers) not in {"", "identity", "gzip"}
+
+
+def _encoding(headers: Mapping[str, str]) -> str:
+    return headers.get("Content-Encoding", "").strip().lower()

@@ -20,8 +20,10 @@ from airflow_provider_cohere_datasets.transport.limits import (
     PACKED_OTHERWISE,
     TOO_LARGE,
     headers_for,
+    is_packed,
     is_packed_otherwise,
     reply_for,
+    unpacked,
 )
 from airflow_provider_cohere_datasets.transport.pacing import pace_of
 
@@ -149,11 +151,11 @@ async def _body(response: httpx.Response) -> bytes | TransportFailure:
     if is_packed_otherwise(response.headers):
         return TransportFailure(PACKED_OTHERWISE)
     body = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             return TransportFailure(TOO_LARGE)
-    return bytes(body)
+    return unpacked(body) if is_packed(response.headers) else bytes(body)
 
 
 def _unusable(error: Exception, bundle: str | None) -> str:
@@ -177,7 +179,6 @@ def _reason(error: Exception) -> str:
     for kind, reason in (
         (httpx.ConnectTimeout, "the connection could not be made in time"),
         (httpx.TimeoutException, "the server was silent for too long"),
-        (httpx.DecodingError, "the answer's compression is broken"),
         (httpx.ProxyError, "the proxy cannot be reached"),
         (httpx.RemoteProtocolError, "the answer broke off"),
         (UnicodeError, "the host name is not known"),

@@ -99,14 +99,18 @@ def invalid_utf8(answer: Answer | None = None) -> Rewritten:
     return Rewritten(answer, lambda body: b'{"\xff\xfe":"\xc3(",' + body[1:])
 
 
-def gzipped(answer: Answer | None = None) -> Rewritten:
-    """Right JSON, compressed, asked for or not."""
-    return Rewritten(answer, gzip.compress, encoding="gzip")
+def gzipped(answer: Answer | None = None, member: int = 10**9) -> Rewritten:
+    """Right JSON, compressed, asked for or not; in members of so many bytes."""
+
+    def compress(body: bytes) -> bytes:
+        return b"".join(gzip.compress(body[at : at + member]) for at in range(0, len(body), member))
+
+    return Rewritten(answer, compress, encoding="gzip")
 
 
-def truncated_gzip(answer: Answer | None = None) -> Rewritten:
-    """A gzip stream which is cut half way, in a body whose length is right."""
-    return Rewritten(answer, lambda body: gzip.compress(body)[:-12], encoding="gzip")
+def truncated_gzip(answer: Answer | None = None, missing: int = 12) -> Rewritten:
+    """A gzip stream without its last bytes, in a body whose length is right."""
+    return Rewritten(answer, lambda body: gzip.compress(body)[:-missing], encoding="gzip")
 
 
 def not_gzip(answer: Answer | None = None) -> Rewritten:

@@ -63,7 +63,7 @@ TRANSIENT: list[tuple[Fault, str]] = [
     (Reset(), "CohereTransportError"),
     (CutBody(), "CohereTransportError"),
     (not_gzip(), "CohereTransportError"),
-    (truncated_gzip(), "CohereUnexpectedAnswerError"),
+    (truncated_gzip(), "CohereTransportError"),
     (broken_json(), "CohereUnexpectedAnswerError"),
     (html(), "CohereUnexpectedAnswerError"),
     (Answer(json={"dataset": None}), "CohereUnexpectedAnswerError"),
