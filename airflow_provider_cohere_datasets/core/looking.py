@@ -95,12 +95,17 @@ class Looker:
             for position, dataset_id in enumerate(missing):
                 try:
                     call = calls.get_dataset(dataset_id)
+                    # Where patience ended with one, and nothing else came, it may be the server, which has all tries.
+                    last_hope = failed is not None and patience < math.inf and not _answered(seen)
                     # Behind one that failed, and for one that failed in the last look, one try must do, so that nobody
                     # waits for long.
                     once = failed is not None or (_answered(seen) and dataset_id in self._suspects)
-                    tries = 1 if once else None
                     seen[dataset_id] = yield from exchange(
-                        call, read_observation, policy, tries=tries, patience=patience
+                        call,
+                        read_observation,
+                        policy,
+                        tries=1 if once and not last_hope else None,
+                        patience=math.inf if last_hope else patience,
                     )
                     self._suspects = [each for each in self._suspects if each != dataset_id]
                 except CohereDatasetNotFoundError:

@@ -137,7 +137,7 @@ class Watch:
         self.failures += 1
         self.pause = error.retry_after or 0.0
         if error.permanent or (self._max_failures is not None and self.failures > self._max_failures):
-            return self._event("error", error)
+            return self._event("error", self._beside_failed(error))
         self._warn(f"Look number {self.failures} in a row failed: {error}")
         return None
 
@@ -195,6 +195,14 @@ class Watch:
         if status not in VALIDATION_STATUSES and status not in self._warned:
             self._warned.add(status)
             self._warn(f"Dataset {observation.id} has a status that is not documented, {status[:60]!r}; waiting on.")
+
+    def _beside_failed(self, error: errors.CohereDatasetsError) -> errors.CohereDatasetsError:
+        """Return the error that ends a wait in which datasets failed for good, which no retry mends, and name them."""
+        failed = list(self._failed.values())
+        if not failed:
+            return error
+        kind = type(error if error.permanent else failed[0])
+        return kind(f"{error.message}{_listed(failed)}", dataset_id=error.dataset_id, status=error.status)
 
     def _all_failures(self) -> errors.CohereDatasetsError:
         first, *others = self._failed.values()

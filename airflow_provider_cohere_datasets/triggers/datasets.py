@@ -21,7 +21,16 @@ from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 from airflow_provider_cohere_datasets.triggers.events import CohereDatasetEventTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Callable,
+        Collection,
+        Hashable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
 
     from airflow_provider_cohere_datasets.core.account import RequestPolicy
     from airflow_provider_cohere_datasets.core.calls import Flow
@@ -29,8 +38,8 @@ if TYPE_CHECKING:
     from airflow_provider_cohere_datasets.core.wait_event import WaitEvent
     from airflow_provider_cohere_datasets.core.waiting import Watch
 
-    #: What one look of the poll loop gives: what it showed, or the error it ended with.
-    Look = Mapping[str, Looked] | CohereDatasetsError
+    #: What one look of the poll loop gives: what it showed, or the error it ended with; and the waits it was made for.
+    Look = tuple[Mapping[str, Looked] | CohereDatasetsError, Collection[Watch]]
 
 #: Seconds that those who share a loop wait for one of them because the server asks for that.
 _PATIENCE = 5.0
@@ -189,14 +198,14 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         key = trigger.shared_stream_key()
         # Looked up anew for each look: when the last wait ends, the set goes, and the next wait brings another.
         loop = trigger._loop(lambda: _awake(cls._watches.get(key, {})), shared=True)
-        told: tuple[Look, frozenset[Watch]] | None = None
+        told: object = None
         async with aclosing(loop) as looks:
-            async for looked in looks:
+            async for looked, watches in looks:
                 # To wake a thousand waits takes as long as the look, so they are woken only if there is news for one.
                 now = (looked, frozenset(cls._watches.get(key, ())))
                 if now != told or isinstance(looked, CohereDatasetsError):
                     told = now
-                    yield looked
+                    yield looked, watches
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Take the looks of a poll loop until this wait is over, and yield the one event."""
@@ -227,12 +236,18 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         watches[watch] = time.monotonic() + capped(watch.pause) - passed
         try:
             async with asyncio.timeout(max(0.0, left)) as limit:
-                async for looked in looks:
-                    concerned = isinstance(looked, CohereDatasetsError) or any(i in looked for i in watch.open_ids)
-                    over = watch.fail(looked) if isinstance(looked, CohereDatasetsError) else watch.see(looked)
+                async for looked, looked_for in looks:
+                    before = watch.failures
+                    if not isinstance(looked, CohereDatasetsError):
+                        over = watch.see(looked)
+                    elif watch in looked_for:
+                        over = watch.fail(looked)
+                    else:  # It rests, or came while the others were looked for.
+                        continue
                     if over is not None:
                         return over
-                    if concerned and not pause_in(looked, shared=True):  # Or the whole loop rests.
+                    # Where that asks for no more than the whole loop rests, the next look is everybody's.
+                    if watch.failures > before and capped(watch.pause) > pause_in(looked, shared=True):
                         watches[watch] = time.monotonic() + capped(watch.pause)
         except TimeoutError:
             if not limit.expired():
@@ -261,10 +276,13 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         from airflow_provider_cohere_datasets.triggers.polling import polled
 
         looker = self._looker
+        looked_for: list[Watch] = []
 
         def look(policy: RequestPolicy) -> Flow[dict[str, Looked]] | None:
-            ids = dict.fromkeys(dataset_id for watch in waits() for dataset_id in watch.open_ids)
-            patience = _PATIENCE if shared and len(ids) > 1 else math.inf
+            nonlocal looked_for
+            looked_for = list(waits())
+            ids = dict.fromkeys(dataset_id for watch in looked_for for dataset_id in watch.open_ids)
+            patience = _PATIENCE if len(looked_for) > 1 else math.inf
             return looker.look(ids, policy, patience=patience) if ids else None
 
         hook = CohereDatasetsHook(self.conn_id, request_policy=self.request_policy)
@@ -274,7 +292,9 @@ class CohereDatasetValidationTrigger(BaseEventTrigger):
         async with aclosing(looks):
             async for looked in looks:
                 if looked is not None:  # Which comes only to who asks for rests.
-                    yield looked
+                    # Without a look, there is no connection: for nobody.
+                    yield looked, looked_for or list(waits())
+                looked_for = []
 
 
 def _awake(watches: Mapping[Watch, float]) -> list[Watch]:

@@ -82,6 +82,8 @@ def row(dataset_id: str, status: str) -> dict[str, Any]:
 def reply(call: Call, state: Any) -> Reply | TransportFailure:
     if isinstance(state, TransportFailure):
         return state
+    if isinstance(state, tuple):
+        return Reply(f"http://x{call.target}", state[0], {"retry-after": str(state[1])}, b"{}")
     if isinstance(state, bytes):
         return Reply(f"http://x{call.target}", 429, {}, state)
     if isinstance(state, int):
@@ -395,6 +397,22 @@ def test_a_server_that_is_down_is_asked_twice() -> None:
     assert api.asked == ["c", "a"]
     api.statuses["b"] = "queued"
     assert statuses(api.look(looker, "abc")) == {"a": CohereServerError, "b": "queued", "c": CohereServerError}
+
+
+def test_patience_ends_with_one_but_not_with_the_server() -> None:
+    policy, looker = RequestPolicy(max_tries=3), Looker()
+    one = Api({"a": (503, 60), "b": "queued", "c": (503, 60)})
+    assert statuses(one.run(looker.look("abc", policy, patience=5.0))) == {
+        "a": CohereServerError,
+        "b": "queued",
+        "c": CohereServerError,
+    }
+    assert (one.asked, one.pauses) == (["a", "b", "c"], [])
+    all_of_them = Api(dict.fromkeys("abc", (503, 60)))
+    with pytest.raises(CohereServerError):
+        all_of_them.run(Looker().look("abc", policy, patience=5.0))
+    assert all_of_them.asked == ["a", "b", "b", "b"]
+    assert [60 <= seconds <= 61 for seconds in all_of_them.pauses] == [True, True]
 
 
 def test_what_concerns_all_ends_the_look() -> None:

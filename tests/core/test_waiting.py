@@ -261,6 +261,23 @@ def test_failures_count_on_behind_looks_at_others() -> None:
     assert (waiting.failures, waiting.pause) == (0, 0.0)
 
 
+def test_what_failed_is_named_whatever_ends_the_wait() -> None:
+    """No other try of the task mends a failed validation, so Airflow must not make one."""
+    waiting = watch("a", "b", fail_fast=False, max_failures=0)
+    over = waiting.see({**seen(a="failed"), "b": CohereServerError("down", status=503)})
+    assert over is not None
+    assert over.error is not None
+    assert (over.error["type"], over.error["status"]) == ("CohereDatasetFailedError", 503)
+    assert str(over.error["message"]).startswith("down Dataset 'a' failed its validation")
+    refused = watch("a", "b", fail_fast=False)
+    refused.see(seen(a="failed"))
+    over = refused.fail(CohereAuthenticationError("no"))
+    assert over is not None
+    assert over.error is not None
+    assert over.error["type"] == "CohereAuthenticationError"
+    assert "'a' failed" in str(over.error["message"])
+
+
 def test_the_last_status_in_words() -> None:
     waiting = watch("a", "b")
     waiting.see(seen(a="processing"))

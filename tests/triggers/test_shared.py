@@ -302,6 +302,47 @@ def test_one_that_shall_be_asked_later_keeps_no_other(
     assert min(later - earlier for earlier, later in itertools.pairwise(times)) >= 0.5
 
 
+def test_who_rests_does_not_hear_how_a_look_at_others_ended(
+    server: AdversarialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_cohere_datasets.triggers.datasets._PATIENCE", 0.1)
+    ids = seed(server, 2)
+    paths = [f"/v1/datasets/{each}" for each in ids]
+    server.script("GET", paths[0], [error(503, retry_after="1")])
+
+    async def main() -> list[Any]:
+        triggerer = Triggerer()
+        rests, refused = triggerer.start(*(trigger(each) for each in ids))
+        await until(lambda: server.count("GET", paths[1]) > 2)
+        server.script("GET", paths[1], [error(403)], repeat=True)
+        events = [await refused]
+        assert server.count("GET", paths[0]) == 1
+        assert not rests.done()
+        validate(server, ids)
+        return [*events, await rests]
+
+    refused, rested = asyncio.run(main())
+    assert (refused["error"]["type"], rested["outcome"]) == ("CoherePermissionError", "ready")
+
+
+def test_looks_of_others_do_not_prolong_a_rest(server: AdversarialServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_cohere_datasets.triggers.datasets._PATIENCE", 0.1)
+    ids = seed(server, 3)
+    path = f"/v1/datasets/{ids[0]}"
+    server.script("GET", path, [error(503, retry_after="0.5")])
+    server.script("GET", f"/v1/datasets/{ids[2]}", [error(500)], repeat=True)
+    options = {"request_policy": {"max_tries": 1}, "max_failures": None}
+
+    async def main() -> None:
+        triggerer = Triggerer()
+        both = trigger(**{"dataset_id": None, "dataset_ids": ids[:2], **options})
+        tasks = triggerer.start(both, *(trigger(each, **options) for each in ids[1:]))
+        await until(lambda: server.count("GET", path) > 1)
+        await triggerer.kill(*tasks)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("passed", [0.0, 200.0])
 def test_what_the_server_asked_of_who_opens_the_loop_is_nobody_elses(server: AdversarialServer, passed: float) -> None:
     ids = seed(server, 2)

@@ -157,7 +157,7 @@ def test_another_timeout_is_not_taken_for_ours() -> None:
 
 def test_a_loop_that_ends_by_itself_is_no_success() -> None:
     async def looks() -> AsyncIterator[Any]:
-        yield {}
+        yield {}, []
 
     (event,) = asyncio.run(events_of(looks()))
     assert as_json(event.payload)["error"]["type"] == "CohereInputError"
