@@ -8,6 +8,7 @@ and a dataset without a status is ``unknown``.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -41,13 +42,21 @@ def _int64(value: Any) -> Any:
     return value
 
 
+#: RFC 3339, and what pyarrow takes beside it. Python takes rubbish too, each of its versions another.
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d([.,]\d+)?)?)?(Z|[+-]\d\d(:?[0-5]\d)?)?)?", re.ASCII | re.IGNORECASE
+)
+
+
 def _moment(value: Any) -> Any:
     """Read an RFC 3339 time; one without a zone is UTC. Numbers are refused: their unit is not known."""
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str):
         raise ValueError("is not a time")
-    moment = datetime.fromisoformat(value)
+    if not _MOMENT.fullmatch(value):
+        raise ValueError("is not an RFC 3339 time")
+    moment = datetime.fromisoformat(value.upper())
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

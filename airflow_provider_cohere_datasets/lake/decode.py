@@ -128,8 +128,9 @@ class Decoder:
                 texts = raw_rows(body, part_urls=self.part_urls, include_samples=self.include_samples)
             except RecursionError:
                 texts = [None] * len(rows)
-                for position in range(len(rows)):
-                    problems.setdefault(position, []).append("its page is nested too deeply for _raw")
+            for position, text in enumerate(texts):
+                if text is None:
+                    problems.setdefault(position, []).append("it or its page is nested too deeply for _raw")
             batch = batch.append_column(RAW_FIELD, pa.array(texts, RAW_FIELD.type))
         return DecodedPage(batch, problems, unnamed)
 
@@ -201,11 +202,12 @@ def _has_null_items(array: pa.Array) -> bool:
 def read_values(body: bytes) -> Any:
     """Read the list of a page into Python values, or return ``None`` if there is none."""
     try:
-        answer = json.loads(body.decode(), parse_float=_number, parse_int=_integer)
+        # What is no UTF-8 becomes a lone surrogate, so that it costs one value and not the page.
+        answer = json.loads(body.decode(errors="surrogateescape"), parse_float=_number, parse_int=_integer)
     except (ValueError, RecursionError):
         return None
     values = answer.get("datasets") if isinstance(answer, dict) else None
-    return _storable(values) if _SURROGATE.search(body) else values
+    return _storable(values) if _SURROGATE.search(body) or not _is_utf8(body) else values
 
 
 #: How JSON writes a surrogate; where there is none of these, there is no lone one either.

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from airflow_provider_cohere_datasets.core.errors import CohereTaskStoppedError
 from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, on_the_wire, optional_count
 from airflow_provider_cohere_datasets.core.paging import MAX_PAGE_SIZE
+from airflow_provider_cohere_datasets.core.untrusted import shareable
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError, CohereEmptyExportError
 from airflow_provider_cohere_datasets.lake.publish import Checked
 from airflow_provider_cohere_datasets.lake.schema import SCHEMA_VERSION, file_schema
@@ -195,7 +196,7 @@ class Export:
 
     def _take_note_of(self, page: DecodedPage) -> None:
         for position, problems in {**self._doubts(page), **page.problems}.items():
-            what = f"Dataset {page.ids[position]!r:.120}: {'; '.join(problems):.500}"
+            what = f"Dataset {page.ids[position]!r:.120}: {shareable('; '.join(problems), 500)}"
             if self._decoder.on_bad_row == "fail":
                 raise CohereBadRowError(f"{what}.")
             self._bad_rows += 1

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.urls import without_queries
 from airflow_provider_cohere_datasets.lake.parts import URL_FIELDS, PartUrls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Fields with text of the user.
 _USERS = ("samples", "schema")
@@ -60,10 +63,21 @@ def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list
         return json.dumps(value)
 
     answer = json.loads(
-        body.decode(), object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number, parse_constant=_Number
+        body.decode(errors="surrogateescape"),
+        object_pairs_hook=_Pairs,
+        parse_float=_Number,
+        parse_int=_Number,
+        parse_constant=_Number,
     )
     rows = dict(answer).get("datasets") if isinstance(answer, _Pairs) else None
-    return [text(row) for row in rows or ()]
+    return [_unless_too_deep(text, row) for row in rows or ()]
+
+
+def _unless_too_deep(text: Callable[[Any], str], row: Any) -> str | None:
+    try:
+        return text(row)
+    except RecursionError:
+        return None
 
 
 def _quoted(text: str) -> str:

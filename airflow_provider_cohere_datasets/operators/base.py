@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from airflow_provider_cohere_datasets.links.datasets import CohereDatasetsLink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
 
 
 class CohereDatasetsOperator(RetryPolicyMixin, LineageMixin, BaseOperator):
@@ -37,6 +41,22 @@ class CohereDatasetsOperator(RetryPolicyMixin, LineageMixin, BaseOperator):
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.request_policy = request_policy
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a template, also one in a path of :mod:`pathlib`, which Airflow leaves as it is."""
+        if isinstance(content, os.PathLike):
+            from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+            # Airflow renders its own.
+            if not isinstance(content, ObjectStoragePath) and rendered_later(os.fspath(content)):
+                content = os.fspath(content)
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     @cached_property
     def hook(self) -> CohereDatasetsHook:

@@ -29,6 +29,10 @@ def alias_events(context: Any) -> list[tuple[str, Any]]:
     return [(event["dest_dataset_uri"], event["extra"]) for event in accessor.dataset_alias_events]
 
 
+def test_nobody_is_told_in_a_context_of_a_unit_test() -> None:
+    emit({}, [LAKE, ALIAS], extra={"rows": 3}, datasets={"a": {}}, host="https://api.cohere.com")
+
+
 def test_an_asset_is_told_the_extra(context: Any) -> None:
     told = {"rows": 3}
     emit(context, [LAKE], extra=told, datasets=DATASETS)

@@ -147,6 +147,7 @@ def test_what_is_no_64_bit_integer_is_null_and_reported(number: str) -> None:
         ("2026-01-02T03:04:05.123456789Z", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
         ("2026-01-02T03:04:05.1+05:30", datetime(2026, 1, 1, 21, 34, 5, 100000, tzinfo=UTC)),
         ("2026-01-02T03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02t03:04:05z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
         ("9999-12-31T23:59:59.999999Z", datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)),
     ],
@@ -162,6 +163,13 @@ def test_times_are_utc(text: str, value: datetime) -> None:
     "value",
     [
         '"rubbish"',
+        '"2026-01-02T03:04:051Z"',
+        '"2026-01-02T0304056Z"',
+        '"2026-01-02T03:04:05z+01:00"',
+        '"2026-01-02T03:04:05+10:60"',
+        '"2026-01-02T03:04:05.123456789W123Z"',
+        '"2026-01-02T03:04:05\\u0000Z"',
+        '"2026-W01-5"',
         '""',
         '"0000-01-01T00:00:00Z"',
         '"0001-01-01T00:00:00+01:00"',
@@ -198,6 +206,20 @@ def test_a_wrong_kind_of_value_costs_only_itself(members: str, column: str) -> N
     assert page.rows.column(column).to_pylist()[1] is None
     assert page.rows.column("schema").to_pylist() == [None, "kept", None]
     assert f"Dataset.{column}" in page.problems[1][0]
+
+
+@pytest.mark.parametrize("octets", [b"M\xfcnchen", b"\xed\xa0\xbd", b"\xc0\x80", b"cut \xe2\x98"])
+@pytest.mark.parametrize("keep_raw", [False, True])
+def test_what_is_no_utf_8_costs_only_its_value(octets: bytes, keep_raw: bool) -> None:
+    body = body_with('"name":"@","schema":"kept"').replace(b"@", octets)
+    page = decode(body, keep_raw=keep_raw)
+    assert page.ids == ["a", "b", "c"]
+    assert page.rows.column("name").to_pylist()[1] is None
+    assert page.rows.column("schema").to_pylist() == [None, "kept", None]
+    assert "Dataset.name" in page.problems[1][0]
+    assert list(page.problems) == [1]
+    if keep_raw:
+        assert all(page.rows.column("_raw").to_pylist())
 
 
 def test_a_wrong_value_may_be_nested_as_deeply_as_it_likes() -> None:
@@ -263,7 +285,6 @@ def test_an_empty_list_may_be_said_in_several_ways(body: str) -> None:
         '{"message":"something went wrong"}',
         '{"error":"something went wrong"}',
         "<html></html>",
-        b'{"datasets":[{"id":"\xff"}]}',
         '{"datasets":[{"id":"a","x":' + "[" * 200_000,
     ],
 )

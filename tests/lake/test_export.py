@@ -197,7 +197,19 @@ def test_an_error_beside_no_datasets_leaves_the_old_file(
     assert len(ids_in(tmp_path / "datasets.parquet")) == 3
 
 
-ROTTEN = [make_dataset(0), {"id": "rotten", "name": 5, "created_at": "\x1b[31m"}, {"name": "nameless"}, make_dataset(3)]
+SIGNED = "https://storage.example/x?X-Goog-Signature=S3CR3T"
+ROTTEN = [
+    make_dataset(0),
+    {
+        "id": "rotten",
+        "name": 5,
+        "created_at": "\x1b[31m",
+        "updated_at": SIGNED,
+        "dataset_parts": [{"size_bytes": SIGNED}],
+    },
+    {"name": "nameless"},
+    make_dataset(3),
+]
 
 
 def test_bad_rows_are_kept_counted_and_named(
@@ -211,7 +223,7 @@ def test_bad_rows_are_kept_counted_and_named(
     assert (result["rows"], result["bad_rows"]) == (3, 2)
     messages = said(caplog)
     assert sum("'rotten'" in message for message in messages) == 1
-    assert not any("\x1b" in message for message in messages)
+    assert not any("\x1b" in message or "S3CR3T" in message for message in messages)
 
 
 @pytest.mark.parametrize("index", [1.5, 2**63, "one", [1]])

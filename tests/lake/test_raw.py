@@ -40,6 +40,13 @@ def test_a_value_nested_too_deeply_costs_only_the_raw_text() -> None:
     assert "_raw" in page.problems[0][0]
 
 
+def test_a_value_nested_too_deeply_costs_no_other_row_its_raw_text() -> None:
+    deep = "[" * 900 + "]" * 900
+    page = decode(f'{{"datasets":[{{"id":"a"}},{{"id":"b","new":{deep}}},{{"id":"c"}}]}}', keep_raw=True)
+    assert page.rows.column("_raw").to_pylist() == ['{"id":"a"}', None, '{"id":"c"}']
+    assert list(page.problems) == [1]
+
+
 ROW = {
     "id": "a",
     "dataset_parts": [{"url": URL + SECRET, "original_url": URL + SECRET, "samples": [f"see {URL}x=1", URL + "x=1"]}],

@@ -97,6 +97,17 @@ def test_templates_are_rendered_and_names_cannot_lead_elsewhere(server: Adversar
         climbing.execute(context())
 
 
+def test_a_path_of_pathlib_is_a_template_too(server: AdversarialServer, tmp_path: Path) -> None:
+    """Airflow leaves one as it is; each day's file would replace the last one's."""
+    exporting = operator(tmp_path / "ds={{ ds }}" / "datasets.parquet")
+    exporting.render_template_fields({"ds": "2026-01-02"})
+    exporting.execute(context())
+    assert [path.name for path in tmp_path.iterdir()] == ["ds=2026-01-02"]
+    plain = operator(tmp_path / "datasets.parquet")
+    plain.render_template_fields({})
+    assert plain.output_path == tmp_path / "datasets.parquet"
+
+
 @pytest.mark.parametrize(
     "option",
     [
