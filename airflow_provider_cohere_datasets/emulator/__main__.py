@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from airflow_provider_cohere_datasets.emulator.settings import API_KEY_VARIABLE, EmulatorSettings
 
@@ -75,7 +76,7 @@ def _serve(settings: EmulatorSettings) -> int:
         with running_emulator(settings) as emulator:
             print(
                 f"Cohere Datasets emulator ready at {emulator.base_url}"
-                f" - AIRFLOW_CONN_COHERE_DEFAULT='{emulator.connection_json()}'",
+                f" - AIRFLOW_CONN_COHERE_DEFAULT={quote(emulator.connection_json())}",
                 flush=True,
             )
             stop.wait()

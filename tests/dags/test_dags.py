@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -83,8 +84,16 @@ def the_one_dataset(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
     assert result(tasks, "start_job") == f"embed-input: {result(tasks, 'get')['id']}"
 
 
+def what_would_be_deleted(tasks: Tasks, emulator: Emulator, lake: Path) -> None:
+    new, old = sorted(result(tasks, "failed"))
+    assert result(tasks, "delete") == {"deleted": [old], "count": 1, "missing": 0, "dry_run": True}
+    assert new.startswith("new")
+    assert "DELETE" not in {request.method for request in emulator.requests}
+
+
 #: What must be true after a run, for each DAG; an example without an entry fails.
 ENDINGS: dict[str, Callable[[Tasks, Emulator, Path], None]] = {
+    "cohere_cleanup": what_would_be_deleted,
     "cohere_dataset_lifecycle": the_whole_lifecycle,
     "cohere_gated_fine_tune": both_requests,
     "cohere_on_dataset_validated": those_of_the_events_that_passed,
@@ -118,8 +127,15 @@ def run_for_four_datasets(dag: DAG, emulator: Emulator) -> Tasks:
         return run(dag)
 
 
+def run_with_failed_datasets(dag: DAG, emulator: Emulator) -> Tasks:
+    for name, status, days in (("good", "validated", 9), ("new", "failed", 1), ("old", "failed", 8)):
+        emulator.seed(name=name, status=status, created_at=datetime.now(UTC) - timedelta(days=days))
+    return run(dag)
+
+
 #: How a run is started, for each DAG that needs more than that it is.
 STARTS: dict[str, Callable[[DAG, Emulator], Tasks]] = {
+    "cohere_cleanup": run_with_failed_datasets,
     "cohere_on_dataset_validated": run_for_four_datasets,
     "cohere_one_run_per_dataset": run_with_a_dataset,
 }
@@ -137,6 +153,14 @@ def test_the_example_runs(path: Path, emulator: Emulator, lake: Path) -> None:
         tasks = STARTS.get(dag.dag_id, run_by_hand)(dag, emulator)
         assert {str(task.state) for task in tasks.values()} == {"success"}, tasks
         ENDINGS[dag.dag_id](tasks, emulator, lake)
+
+
+@pytest.mark.usefixtures("cohere_connection", "lake")
+@pytest.mark.filterwarnings("default", "error:::airflow_provider_cohere_datasets")
+@pytest.mark.parametrize("dag_id", STARTS)
+def test_an_example_that_finds_nothing_to_do_says_so(dag_id: str, emulator: Emulator) -> None:
+    (dag,) = (dag for path in FILES for dag in dags_of(path) if dag.dag_id == dag_id)
+    assert {str(task.state) for task in run(dag).values()} <= {"success", "skipped"}
 
 
 def test_there_is_an_example_for_every_entry() -> None:
