@@ -6,6 +6,7 @@ import itertools
 from datetime import timedelta
 from typing import Any
 
+import numpy
 import pytest
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
@@ -62,11 +63,15 @@ def test_limit_reached_in_a_later_reading(lister: Lister, order: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["page_size", "limit"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "abc", "", "1.5", "-1", "²", True, False, [], float("nan")])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "abc", "", "1.5", "-1", "²", "9" * 5000, True, False, [], float("nan")])
 def test_numbers_that_are_none(lister: Lister, name: str, value: object) -> None:
     with pytest.raises(CohereInputError, match=name):
         lister.read(ROWS, **{name: value})
     assert lister.requests == 0
+
+
+def test_numbers_of_numpy_are_numbers(lister: Lister) -> None:
+    assert len(lister.read(ROWS, limit=numpy.int64(7), page_size=numpy.int32(5)).ids) == 7
 
 
 def test_page_size_has_an_upper_bound(lister: Lister) -> None:

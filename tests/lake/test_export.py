@@ -132,6 +132,11 @@ def test_filters_and_limit(server: AdversarialServer, export: Run, tmp_path: Pat
     assert statuses == ["failed"] * 7
 
 
+def test_a_blank_limit_is_none(server: AdversarialServer, export: Run) -> None:
+    server.reset(make_datasets(5))
+    assert export(limit="  ")["rows"] == 5
+
+
 @pytest.mark.parametrize("count", [0, -1, 1.5, "abc", 10**9, True])
 @pytest.mark.parametrize("name", ["limit", "page_size"])
 def test_a_count_that_cannot_be_meant_costs_no_request(
