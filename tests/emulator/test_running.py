@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from tests.emulator.conftest import VirtualClock, client_of
 from tests.emulator.test_http import assert_error
 
 MODULE = "airflow_provider_cohere_datasets.emulator"
-READY = re.compile(r"Cohere Datasets emulator ready at (\S+) - AIRFLOW_CONN_COHERE_DEFAULT='(.*)'\n")
+READY = re.compile(r"Cohere Datasets emulator ready at (\S+) - AIRFLOW_CONN_COHERE_DEFAULT=(.*)\n")
 
 
 def post(http: httpx.Client) -> httpx.Response:
@@ -228,7 +229,7 @@ class Terminal:
 
     def flush(self) -> None:
         if match := READY.fullmatch(self.text):
-            connection = json.loads(match[2])
+            connection = json.loads(*shlex.split(match[2]))
             headers = {"Authorization": f"Bearer {connection['password']}"}
             self.status = httpx.get(f"{match[1]}/v1/datasets", headers=headers, trust_env=False).status_code
             signal.raise_signal(self._number)
@@ -253,14 +254,17 @@ def handlers() -> Iterator[None]:
 @pytest.mark.usefixtures("handlers")
 class TestCommandLine:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_ready_line_and_clean_exit(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    @pytest.mark.parametrize("key", ["one", "o'ne"])
+    def test_ready_line_and_clean_exit(self, monkeypatch: pytest.MonkeyPatch, number: int, key: str) -> None:
+        """What it prints is for a shell, whatever stands in the key."""
         terminal = Terminal(number)
         monkeypatch.setattr(sys, "stdout", terminal)
-        assert main(["--port", "0", "--api-key", "one", "--api-key", "two", "--page-cap", "5"]) == 0
+        assert main(["--port", "0", "--api-key", key, "--api-key", "two", "--page-cap", "5"]) == 0
         assert terminal.status == 200
         match = READY.fullmatch(terminal.text)
         assert match
-        assert json.loads(match[2]) == {"conn_type": "cohere_datasets", "host": match[1], "password": "one"}
+        connection = json.loads(*shlex.split(match[2]))
+        assert connection == {"conn_type": "cohere_datasets", "host": match[1], "password": key}
 
     def test_a_signal_that_is_ignored_stays_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As nohup wants it."""
