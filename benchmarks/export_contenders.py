@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     Work = Callable[[], object]
 
 CONN_ID, HTTP_CONN_ID = "cohere_benchmark", "http_benchmark"
-#: As long as a real one, because each answer is searched for it.
-API_KEY = "benchmark-0123456789-0123456789-01234567"
+#: As long as a real one, and like that of letters and digits, because each answer is searched for it.
+API_KEY = "benchmark0123456789012345678901234567890"
 OURS, DOWNLOAD, DOWNLOAD_TWO = "ours", "download", "download-two"
 SDK, DLT, DLT_TABLES, HTTP, NORMALIZE = "sdk", "dlt", "dlt-tables", "http-operator", "json-normalize"
 OURS_DEFAULT = "ours-default-pages"

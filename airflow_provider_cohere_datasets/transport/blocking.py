@@ -178,7 +178,7 @@ class BlockingTransport:
                 what = "The environment names a SOCKS proxy, for which workers need the package PySocks."
                 raise CohereInputError(what if socks else BAD_PROXY) from None
             except (HTTPError, OSError, ValueError) as error:
-                # A socket whose silence may last as long as the request can notice the end before the timer.
+                # A socket whose silence may last as long as the request can notice the end before the watchman.
                 late = watch.expired or time.monotonic() - started >= deadline
                 body = TransportFailure(too_late if late else _reason(error, watch.connected), watch.connected)
                 if response is None:

@@ -113,9 +113,12 @@ def test_nothing_says_the_key(
 
 def test_a_key_that_json_escapes_is_found(server: AdversarialServer, hook: CohereDatasetsHook) -> None:
     escaped = "".join(f"\\u{ord(letter):04X}" for letter in SECRET[:-3]) + SECRET[-3:]
-    named = f'{{"dataset": {{"id": "a", "name": "{escaped} \\u0026"}}}}'
-    server.script("GET", "/v1/datasets/a", [Answer(body=named.encode())])
-    assert hook.get_dataset("a").name == "*** &"
+    by_an_encoder = SECRET.replace("-", r"\u002d")
+    assert by_an_encoder != SECRET
+    for spelt, room in ((escaped, ""), (by_an_encoder, " " * (1 << 20))):
+        named = f'{{"dataset": {{"id": "a", "name": "{spelt} \\u0026"}}}}{room}'
+        server.script("GET", "/v1/datasets/a", [Answer(body=named.encode())])
+        assert hook.get_dataset("a").name == "*** &"
     server.script("GET", "/v1/datasets/a", [Answer(401, body=f'{{"message": "no: {escaped}"}}'.encode())])
     with pytest.raises(CohereDatasetsError, match=r"answered 401: no: \*\*\*\."):
         hook.get_dataset("a")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -86,3 +89,34 @@ def test_deadlines_are_set_on_the_connection_or_the_hook(server: AdversarialServ
     finally:
         client.close()
     assert server.count() == 2
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["the shortest first", "the longest first"])
+def test_requests_at_once_have_deadlines_of_their_own(
+    server: AdversarialServer, connector: Callable[..., Client], order: int
+) -> None:
+    def late(seconds: float) -> None:
+        with lasting(seconds, seconds + 0.8), pytest.raises(CohereTransportError, match=f"within {seconds:g} s"):
+            connector("blocking", max_tries=1, total_timeout=seconds).get(ID)
+
+    server.script("GET", ONE, [DripBody()], repeat=True)
+    connector("blocking", total_timeout=100).usage()
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(late, [0.2, 0.7, 1.2][::order]))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_forked_process_keeps_deadlines(server: AdversarialServer, connector: Callable[..., Client]) -> None:
+    client = connector("blocking", max_tries=1, total_timeout=0.25)
+    client.get(ID)
+    server.script("GET", ONE, [DripBody()], repeat=True)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # Ends it, with another status.
+        try:
+            client.get(ID)
+        except CohereTransportError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
