@@ -65,6 +65,16 @@ def check_choice(name: str, value: object, *choices: str | bool) -> None:
         raise CohereInputError(f"{name} must be {allowed} or {choices[-1]!r}, not {value!r:.40}.")
 
 
+def check_flags(**flags: object) -> None:
+    """Refuse what is neither True nor False; the text "false" would be taken for True.
+
+    :param flags: the values by the names of the arguments.
+    :raises CohereInputError: for anything else.
+    """
+    for name, flag in flags.items():
+        check_choice(name, flag, True, False)
+
+
 def number_in(name: str, value: Any) -> int | float | None:
     """Return a number, which may come as a text; ``None`` if it is not set, NaN if it is none."""
     if isinstance(value, str):

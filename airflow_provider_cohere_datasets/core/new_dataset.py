@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
-from airflow_provider_cohere_datasets.core.filters import check_choice, checked_text, given
+from airflow_provider_cohere_datasets.core.filters import check_flags, checked_text, given
 from airflow_provider_cohere_datasets.core.selection import is_unset
 
 if TYPE_CHECKING:
@@ -81,9 +81,7 @@ class NewDataset:
         if checked_type is None:
             raise CohereInputError("dataset_type is empty: a dataset needs a type, for example 'embed-input'.")
         flags = {"keep_original_file": keep_original_file, "skip_malformed_input": skip_malformed_input}
-        for argument, flag in flags.items():
-            if flag is not None:
-                check_choice(argument, flag, True, False)
+        check_flags(**{argument: flag for argument, flag in flags.items() if flag is not None})
         for argument, text in (("text_separator", text_separator), ("csv_delimiter", csv_delimiter)):
             if text is not None:
                 checked_text(argument, text)

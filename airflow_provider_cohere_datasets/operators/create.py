@@ -22,7 +22,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereValidationTimeoutError,
     error_from_details,
 )
-from airflow_provider_cohere_datasets.core.filters import check_choice, given
+from airflow_provider_cohere_datasets.core.filters import check_choice, check_flags, given
 from airflow_provider_cohere_datasets.core.poll_policy import TRIGGER_MARGIN, PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -162,8 +162,15 @@ class CohereCreateDatasetOperator(CohereDatasetsOperator):
         self._sending: str | None = None
         with airflow_errors():
             check_choice("skipped_as", skipped_as, "fail", "success")
-            for flag in ("delete_on_failure", "delete_on_kill"):
-                check_choice(flag, getattr(self, flag), True, False)
+            check_flags(
+                check_usage=check_usage,
+                unique_name=unique_name,
+                reuse_on_clear=reuse_on_clear,
+                wait_for_validation=wait_for_validation,
+                deferrable=deferrable,
+                delete_on_failure=delete_on_failure,
+                delete_on_kill=delete_on_kill,
+            )
             self._poll_policy()
             try:
                 PollPolicy(interval=self.validation_timeout)

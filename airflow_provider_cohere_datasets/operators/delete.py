@@ -13,7 +13,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereInvalidRequestError,
     CohereTaskStoppedError,
 )
-from airflow_provider_cohere_datasets.core.filters import ListFilters, checked_count, seconds_in
+from airflow_provider_cohere_datasets.core.filters import ListFilters, check_flags, checked_count, seconds_in
 from airflow_provider_cohere_datasets.core.selection import MAX_SELECTED, checked_id, checked_ids, is_listed
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.operators.base import CohereDatasetsOperator, rendered_later
@@ -117,6 +117,7 @@ class CohereDeleteDatasetOperator(CohereDatasetsOperator):
         def known(name: str, default: Any = None) -> Any:
             return default if name in unknown else getattr(self, name)
 
+        check_flags(ignore_missing=self.ignore_missing)
         for name in _SELECTION:
             value = known(name, default="not known yet")
             if (value is None and name in self._selected_by) or (isinstance(value, str) and not value.strip()):

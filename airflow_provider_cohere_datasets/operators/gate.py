@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_cohere_datasets.assets.events import emit
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetNotFoundError, CohereGateError, CohereInputError
-from airflow_provider_cohere_datasets.core.filters import check_choice
+from airflow_provider_cohere_datasets.core.filters import check_choice, check_flags
 from airflow_provider_cohere_datasets.core.selection import FILTERS, MAX_SELECTED, Selection
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors, for_airflow
 from airflow_provider_cohere_datasets.lineage.datasets import read
@@ -125,7 +125,7 @@ class CohereDatasetGateOperator(CohereDatasetsOperator):
         self.partition_outlets = partition_outlets
         with airflow_errors():
             check_choice("on_violation", on_violation, "fail", "skip")
-            check_choice("allow_empty", allow_empty, True, False)
+            check_flags(allow_empty=allow_empty, partition_outlets=partition_outlets)
             self._read(unknown=[name for name in self.template_fields if rendered_later(getattr(self, name, None))])
 
     def _read(self, unknown: Sequence[str] = ()) -> tuple[Selection, Requirements, Tolerance]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_cohere_datasets.core.filters import check_choice
+from airflow_provider_cohere_datasets.core.filters import check_flags
 from airflow_provider_cohere_datasets.core.urls import without_queries
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.lineage.datasets import read
@@ -50,8 +50,7 @@ class CohereGetDatasetOperator(CohereDatasetsOperator):
         self.include_samples = include_samples
         self.include_urls = include_urls
         with airflow_errors():
-            check_choice("include_samples", include_samples, True, False)
-            check_choice("include_urls", include_urls, True, False)
+            check_flags(include_samples=include_samples, include_urls=include_urls)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return the dataset."""

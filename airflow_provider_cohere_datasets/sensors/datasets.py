@@ -27,7 +27,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CoherePermissionError,
     error_from_details,
 )
-from airflow_provider_cohere_datasets.core.filters import check_choice
+from airflow_provider_cohere_datasets.core.filters import check_choice, check_flags
 from airflow_provider_cohere_datasets.core.poll_policy import TRIGGER_MARGIN, PollPolicy
 from airflow_provider_cohere_datasets.hooks.configuration import poll_interval
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
@@ -135,6 +135,12 @@ class CohereDatasetValidationSensor(RetryPolicyMixin, LineageMixin, BaseSensorOp
         self.partition_outlets = partition_outlets
         with airflow_errors():  # Of a mapped task, these are what another task gave, and no retry mends them.
             check_choice("skipped_as", skipped_as, "fail", "success")
+            check_flags(
+                fail_fast=fail_fast,
+                deferrable=deferrable,
+                start_from_trigger=start_from_trigger,
+                partition_outlets=partition_outlets,
+            )
             if (dataset_id is None) == (dataset_ids is None):
                 both = "not None" if dataset_id is None else "not both"
                 raise CohereInputError(f"Give either dataset_id or dataset_ids, {both}.")

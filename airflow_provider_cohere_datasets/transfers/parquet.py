@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_cohere_datasets.assets.events import emit
-from airflow_provider_cohere_datasets.core.filters import check_choice
+from airflow_provider_cohere_datasets.core.filters import check_choice, check_flags
 from airflow_provider_cohere_datasets.hooks.configuration import page_size
 from airflow_provider_cohere_datasets.hooks.errors import airflow_errors
 from airflow_provider_cohere_datasets.lineage.datasets import exported as lineage_of_export
@@ -99,8 +99,7 @@ class CohereDatasetsToParquetOperator(CohereDatasetsOperator):
             check_choice("if_empty", if_empty, "write", "skip", "fail")
             check_choice("on_bad_row", on_bad_row, "keep", "fail")
             check_choice("part_urls", part_urls, "strip", "drop", "keep")
-            check_choice("include_samples", include_samples, True, False)
-            check_choice("keep_raw", keep_raw, True, False)
+            check_flags(include_samples=include_samples, keep_raw=keep_raw)
         self.output_path = output_path
         self.storage_conn_id = storage_conn_id
         self.dataset_type = dataset_type

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_cohere_datasets.core.errors import CohereDatasetsError, CohereInputError
-from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES
+from airflow_provider_cohere_datasets.core.filters import VALIDATION_STATUSES, check_flags
 from airflow_provider_cohere_datasets.core.poll_policy import PollPolicy
 from airflow_provider_cohere_datasets.hooks.datasets import CohereDatasetsHook
 
@@ -102,8 +102,10 @@ class CohereDatasetEventTrigger(BaseEventTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return everything that is needed to build the trigger again.
 
-        :raises CohereInputError: for an interval or statuses with which the trigger could never fire.
+        :raises CohereInputError: for an interval or statuses with which the trigger could never fire, or a flag that
+            is none.
         """
+        check_flags(include_existing=self.include_existing)
         statuses = self._statuses()
         PollPolicy(self.poke_interval)  # Raises if it cannot be an interval.
         unknown = [each for each in statuses if each not in VALIDATION_STATUSES]

@@ -147,6 +147,7 @@ def test_bad_numbers_are_refused_when_the_dag_is_read(name: str, value: Any) -> 
         ({"max_failed": 1}, "max_failed is for several datasets"),
         ({"max_failed": 1.0, "dataset_ids": ["x"], "dataset_id": None}, "max_failed must be a whole number"),
         ({"allow_empty": "yes"}, "allow_empty must be True or False"),
+        ({"partition_outlets": "false"}, "partition_outlets must be True or False"),
         ({"allowed_types": "embed-input"}, "allowed_types must be a list of types"),
         ({"dataset_ids": ["x"]}, "not dataset_id and dataset_ids"),
         ({"dataset_type": "embed-input"}, "not dataset_id and a filter"),

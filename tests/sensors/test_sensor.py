@@ -74,6 +74,7 @@ def resume(event: object, **options: Any) -> Any:
         ({"max_failures": -1}, "max_failures"),
         ({"max_failures": "5"}, "max_failures"),
         ({"start_from_trigger": True}, "deferrable"),
+        *(({flag: "false"}, flag) for flag in ("fail_fast", "deferrable", "start_from_trigger", "partition_outlets")),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], problem: str) -> None:

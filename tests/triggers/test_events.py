@@ -478,6 +478,7 @@ BAD: list[dict[str, Any]] = [
     {"statuses": "done"},
     {"statuses": ["validated", None]},
     {"statuses": []},
+    {"include_existing": "false"},
     {"poke_interval": -1},
     {"poke_interval": "60"},
     {"poke_interval": None},
