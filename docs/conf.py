@@ -33,7 +33,6 @@ myst_substitutions = {"schema_version": SCHEMA_VERSION}
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "exclude-members": "template_fields,ui_color,model_config"}
-add_module_names = False
 # A reference to something of ours that is not there is a mistake; the others have no pages here.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!airflow_provider_cohere_datasets\.).*")]

@@ -26,7 +26,8 @@ class RetryPolicyMixin:
         if self._own_policy is None:
             from airflow_provider_cohere_datasets.hooks.retry_policy import CohereRetryPolicy
 
-            self._own_policy = CohereRetryPolicy and CohereRetryPolicy()
+            if CohereRetryPolicy is not None:
+                self._own_policy = CohereRetryPolicy()
         return self._own_policy
 
     @retry_policy.setter

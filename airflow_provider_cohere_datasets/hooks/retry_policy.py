@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 try:
     from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
 except (ImportError, AttributeError):  # Airflow below 3.3 has no retry policies; the task's retry_delay rules there.
-    CohereRetryPolicy: Any = None
+    if not TYPE_CHECKING:  # To a type checker it is the class, or it would be Any there too.
+        CohereRetryPolicy = None
 else:
 
-    class CohereRetryPolicy(RetryPolicy):  # type: ignore[no-redef]
+    class CohereRetryPolicy(RetryPolicy):
         """Waits for the next try as long as the server asked to, a day at the most.
 
         It only makes the wait longer: a task whose own ``retry_delay`` is longer than that waits as it always does, and
