@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import os
 import socket
+import ssl
 import threading
 import time
 from functools import cache
@@ -34,12 +35,14 @@ class _Watchman:
 
     def _begin(self) -> None:
         self._ends: dict[Deadline, float] = {}
-        self._changed = threading.Condition()
+        # Taken by itself: in a condition's own __enter__, a signal handler that raises would leave it taken for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._wakes: float | None = None  # None while there is no thread
 
     def add(self, watch: Deadline, seconds: float) -> None:
         end = time.monotonic() + seconds
-        with self._changed:
+        with self._lock:
             if self._wakes is None:
                 # A daemon, for it stays for a while when the last request is over.
                 threading.Thread(target=self._work, name="deadlines", daemon=True).start()
@@ -49,16 +52,17 @@ class _Watchman:
             self._ends[watch] = end
 
     def remove(self, watch: Deadline) -> None:
-        with self._changed:
+        with self._lock:
             self._ends.pop(watch, None)
 
     def _work(self) -> None:
-        with self._changed:
+        with self._lock:
             while self._ends:
                 now = time.monotonic()
                 for watch in [watch for watch, end in self._ends.items() if end <= now]:
                     del self._ends[watch]
-                    watch.expire()
+                    with contextlib.suppress(Exception):  # Whatever it is, the others keep their deadlines.
+                        watch.expire()
                 self._wakes = min(self._ends.values(), default=now)
                 self._changed.wait(self._wakes - now)
             self._wakes = None
@@ -78,6 +82,7 @@ class Deadline:
         self.silence = silence
         self._seconds = seconds
         self._connection: HTTPConnection | None = None
+        self._socket: Any = None
         self._lock = threading.Lock()
         self.expired = False
         #: Whether a connection was made, so that the server may have received something.
@@ -91,13 +96,15 @@ class Deadline:
     def __exit__(self, *_: object) -> None:
         _watchman.remove(self)
         with self._lock:
-            self._connection = None
+            self._connection = self._socket = None
         _current.watch = None
 
     def hold(self, connection: HTTPConnection) -> None:
         """Remember the connection that the request uses; shut it if its time is over already."""
         with self._lock:
             self._connection = connection
+            # A connection forgets its socket before the body is read, if the server says that it will close it.
+            self._socket = getattr(connection, "sock", None)
             expired = self.expired
         if expired:
             self._shut()
@@ -109,7 +116,9 @@ class Deadline:
 
     def _shut(self) -> None:
         with self._lock:
-            sock = getattr(self._connection, "sock", None)
+            sock = getattr(self._connection, "sock", None) or self._socket
+        # TLS through a proxy that is reached by TLS itself is no socket, but has one.
+        sock = getattr(sock, "socket", sock)
         if sock is not None:
             with contextlib.suppress(OSError):
                 # Not sock.shutdown(): on a TLS socket that drops the TLS layer under the reading thread.
@@ -173,7 +182,13 @@ class _Watched:
         if getattr(self, "sock", None) is not None:
             watch.connected = True
             watch.hold(cast("HTTPConnection", self))
-        super().request(*args, **kwargs)  # type: ignore[misc]
+            # On a connection that is made already, as one over TLS, urllib3 would set the time to connect.
+            cast("HTTPConnection", self).timeout = watch.silence
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+        except ssl.SSLEOFError as error:
+            # A server that refuses an upload need not read it. From a broken pipe, urllib3 goes on to read the answer.
+            raise BrokenPipeError from error
 
 
 @cache

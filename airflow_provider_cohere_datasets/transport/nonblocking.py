@@ -7,7 +7,7 @@ import ssl
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -70,7 +70,7 @@ class NonblockingTransport:
         self._pace = pace_of(account)
         bundle = ca_bundle()
         try:
-            self._client = httpx.AsyncClient(
+            self._client = _Client(
                 follow_redirects=False,
                 verify=_tls(bundle),
                 trust_env=not account.is_on_this_machine,  # Of the environment, only proxies are left.
@@ -145,6 +145,14 @@ class NonblockingTransport:
                 return body
         headers = {**response.headers, **response.extensions.get(_HIDDEN, {})}
         return reply_for(self.account, call, response.status_code, headers, body)
+
+
+class _Client(httpx.AsyncClient):
+    def _init_proxy_transport(self, proxy: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Trust the same certificates for a proxy that is itself reached by TLS, as requests does."""
+        if proxy.url.scheme == "https":
+            proxy.ssl_context = kwargs.get("verify")
+        return super()._init_proxy_transport(proxy, **kwargs)
 
 
 async def _body(response: httpx.Response) -> bytes | TransportFailure:

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_cohere_datasets.core.account import Account
 from airflow_provider_cohere_datasets.core.errors import CohereTransportError
-from tests.adversary import AdversarialServer, DripBody, DripHeaders, EndlessBody, Fault, Hang, Slow
+from tests.adversary import AdversarialServer, Answer, DripBody, DripHeaders, EndlessBody, Fault, Hang, Slow
 from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, Connect
 from tests.transport.harness import DRIVERS, Client
@@ -31,7 +31,15 @@ def lasting(least: float, most: float) -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "fault",
-    [Hang(), DripHeaders(), DripBody(), DripBody(interval=0.001), EndlessBody()],
+    [
+        Hang(),
+        DripHeaders(),
+        DripBody(),
+        DripBody(interval=0.001),
+        DripBody(Answer(body=b"{}", close=True)),
+        DripBody(Answer(body=b"{}", headers={"Transfer-Encoding": "chunked"}, close=True)),
+        EndlessBody(),
+    ],
     ids=lambda f: type(f).__name__,
 )
 def test_the_total_deadline(server: AdversarialServer, connect: Connect, fault: Fault) -> None:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import socket
+import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_cohere_datasets.core.account import Account
-from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTransportError
+from airflow_provider_cohere_datasets.core.calls import Upload
+from airflow_provider_cohere_datasets.core.errors import (
+    CohereAuthenticationError,
+    CohereInputError,
+    CohereTransportError,
+    CohereUploadUnknownError,
+)
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 from tests.adversary import AdversarialServer, DripBody, DripHeaders, Fault, Hang
 from tests.real_time import real_time
+from tests.transport import tls
 from tests.transport.conftest import ID, ONE, ROWS, Connect
-from tests.transport.harness import KEY
-from tests.transport.tls import TlsFront, make_certificate
+from tests.transport.harness import KEY, Client
+from tests.transport.tls import TlsServer, make_certificate, read_head
 
 #: The variables that name certificates; the first that is set wins.
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+#: Larger than all buffers on the way.
+LARGE = Upload("data", "a.jsonl", lambda: io.BytesIO(bytes(32 << 20)))
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +45,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def front(server: AdversarialServer, certificate: Path) -> Iterator[TlsFront]:
-    with TlsFront(server.port, certificate) as front:
+def front(server: AdversarialServer, certificate: Path) -> Iterator[TlsServer]:
+    with tls.front(server.port, certificate) as front:
         yield front
 
 
@@ -43,7 +56,7 @@ def _trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_trusted")
-def test_requests_over_tls(server: AdversarialServer, connect: Connect, front: TlsFront) -> None:
+def test_requests_over_tls(server: AdversarialServer, connect: Connect, front: TlsServer) -> None:
     client = connect(front.url)
     assert client.get(ID).id == ID
     assert len(client.page().rows) == len(ROWS)
@@ -55,7 +68,7 @@ def test_requests_over_tls(server: AdversarialServer, connect: Connect, front: T
 @real_time
 @pytest.mark.usefixtures("_trusted")
 @pytest.mark.parametrize("fault", [Hang(), DripHeaders(), DripBody()], ids=lambda fault: type(fault).__name__)
-def test_deadlines_over_tls(server: AdversarialServer, connect: Connect, front: TlsFront, fault: Fault) -> None:
+def test_deadlines_over_tls(server: AdversarialServer, connect: Connect, front: TlsServer, fault: Fault) -> None:
     client = connect(front.url, max_tries=2, total_timeout=0.5)
     server.script("GET", ONE, [fault], repeat=True)
     with pytest.raises(CohereTransportError, match=r"no complete answer within 0\.5 s.* Gave up after 2 tries"):
@@ -63,7 +76,63 @@ def test_deadlines_over_tls(server: AdversarialServer, connect: Connect, front: 
     assert server.count() == 2
 
 
-def test_a_certificate_that_is_not_trusted(server: AdversarialServer, connect: Connect, front: TlsFront) -> None:
+@real_time
+@pytest.mark.usefixtures("_trusted")
+def test_deadlines_through_a_proxy_over_tls(
+    server: AdversarialServer,
+    connect: Connect,
+    front: TlsServer,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tls.proxy(certificate) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        client = connect(front.url.replace("127.0.0.1", "datasets.invalid"), max_tries=1, total_timeout=0.5)
+        assert client.get(ID).id == ID
+        server.script("GET", ONE, [DripBody()], repeat=True)
+        for each in (client, connect(front.url, max_tries=1, total_timeout=0.5)):
+            with pytest.raises(CohereTransportError, match=r"no complete answer within 0\.5 s"):
+                each.get(ID)
+
+
+@pytest.mark.usefixtures("_trusted")
+def test_a_refusal_before_all_is_sent(certificate: Path, connector: Callable[..., Client]) -> None:
+    def refuse(near: ssl.SSLSocket) -> None:
+        read_head(near)
+        near.sendall(b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}")
+        plain = near.unwrap()  # Ends TLS, and reads on for a moment, so that the answer is not lost.
+        plain.settimeout(1)
+        while plain.recv(65536):
+            pass
+
+    with tls.TlsServer(certificate, refuse) as refusing, pytest.raises(CohereAuthenticationError):
+        connector("blocking", refusing.url).create([LARGE])
+
+
+@real_time
+@pytest.mark.usefixtures("_trusted")
+@pytest.mark.parametrize(("read_timeout", "outcome"), [(5.0, "made"), (0.3, "the server was silent for too long")])
+def test_an_upload_may_pause_as_long_as_an_answer(
+    certificate: Path, connector: Callable[..., Client], read_timeout: float, outcome: str
+) -> None:
+    def pause(near: ssl.SSLSocket) -> None:
+        head, _, body = read_head(near).partition(b"\r\n\r\n")
+        left = int(head.lower().partition(b"content-length: ")[2].split()[0]) - len(body)
+        time.sleep(1)
+        while left > 0:
+            left -= len(near.recv(65536))
+        near.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{"id":"made"}')
+
+    with tls.TlsServer(certificate, pause) as pausing:
+        client = connector("blocking", pausing.url, connect_timeout=0.5, read_timeout=read_timeout)
+        if outcome == "made":
+            assert client.create([LARGE]) == outcome
+        else:
+            with pytest.raises(CohereUploadUnknownError, match=outcome):
+                client.create([LARGE])
+
+
+def test_a_certificate_that_is_not_trusted(server: AdversarialServer, connect: Connect, front: TlsServer) -> None:
     client = connect(front.url)
     with pytest.raises(CohereTransportError, match=r"the TLS connection could not be made"):
         client.get(ID)
@@ -74,7 +143,7 @@ def test_a_certificate_that_is_not_trusted(server: AdversarialServer, connect: C
 
 @pytest.mark.parametrize("position", range(4))
 def test_both_trust_what_the_same_variable_names(
-    connect: Connect, front: TlsFront, certificate: Path, monkeypatch: pytest.MonkeyPatch, position: int
+    connect: Connect, front: TlsServer, certificate: Path, monkeypatch: pytest.MonkeyPatch, position: int
 ) -> None:
     for name in BUNDLES[:position]:
         monkeypatch.setenv(name, "")
@@ -86,7 +155,7 @@ def test_both_trust_what_the_same_variable_names(
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_a_directory_takes_the_place_of_the_usual_certificates(
-    connect: Connect, front: TlsFront, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    connect: Connect, front: TlsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     for each in BUNDLES:
         monkeypatch.setenv(each, str(tmp_path) if each == name else "")
