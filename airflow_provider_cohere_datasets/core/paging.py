@@ -149,6 +149,8 @@ class _Reading(Generic[P]):
             # In an order by anything else than time, as by status, rows may move from what we have not read to what we
             # have. So the list is read again; a short one twice, which also shows whether its order holds still.
             yield from self._reread(Ledger() if few else None)
+        elif self.steady and self.falling and not few:
+            yield from self._read_head()
         if self.pages.narrow and len(self.ledger) > 1:
             self.steady = False  # Pages of one row share none, so they cannot show that the order holds still.
         if not self.steady and not self.report.limited:
@@ -294,6 +296,15 @@ class _Reading(Generic[P]):
             f"The server ignores offset: it repeats its first page of {len(page.ids)} datasets, so what comes "
             "behind that page cannot be read."
         )
+
+    def _read_head(self) -> Steps[P, None]:
+        """Read what came in at the head meanwhile: where new rows come in front, so may those that move, behind us."""
+        offset, fresh = 0, True
+        while fresh and not self.report.limited:
+            page = yield from self.pages.ask(offset)
+            fresh = yield from self._hand_on(page)
+            offset += len(page.ids)
+        self.steady = True  # What moved to the head was read elsewhere before; the order of all behind it holds still.
 
     def _reread(self, order: Ledger | None) -> Steps[P, None]:
         """Read the whole list again; with an ``order``, twice, and watch whether that holds still."""

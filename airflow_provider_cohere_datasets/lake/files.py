@@ -57,7 +57,7 @@ class LocalFile:
         try:
             _check_rename(self._path)
             self._stream = os.fdopen(self._open(), "wb")
-        except OSError:
+        except BaseException:
             self._clean()
             raise
 
@@ -68,9 +68,8 @@ class LocalFile:
             except OSError as error:
                 if error.errno not in _NO_NAMELESS_FILES:
                     raise
-        descriptor = os.open(self._hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         self._has_name = True
-        return descriptor
+        return os.open(self._hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
 
     def write(self, data: bytes) -> object:
         """Append bytes."""
@@ -92,8 +91,8 @@ class LocalFile:
             if not self._has_name:
                 # Only with a dir_fd does Python follow the link to the file without a name.
                 source = _DESCRIPTORS / str(self._stream.fileno())
+                self._has_name = True  # Before it has: a signal handler that raises runs as soon as it has.
                 os.link(source, self._hidden, src_dir_fd=folder, follow_symlinks=True)
-                self._has_name = True
             self._hidden.replace(self._path)
             self._has_name = False
             self._made.clear()
@@ -138,10 +137,12 @@ def _make_folders(path: Path) -> list[Path]:
     made: list[Path] = []
     try:
         for folder in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # Another run was faster.
+            made.append(folder)  # Before it is there: a signal handler that raises runs as soon as it is.
+            try:
                 folder.mkdir()
-                made.append(folder)
-    except OSError:
+            except FileExistsError:  # Another run was faster.
+                made.pop()
+    except BaseException:
         _remove_folders(made)
         raise
     return made

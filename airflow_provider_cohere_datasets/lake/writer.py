@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from queue import Queue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -39,7 +39,11 @@ class RowGroupWriter:
         self._stream = stream
         self._schema = schema
         self._stamp = stamp
-        self._queue: Queue[pa.RecordBatch | None] = Queue(PAGES_AHEAD)
+        # A Queue has a lock that a signal handler which raises can leave taken: a task that is to stop would hang.
+        self._queue: SimpleQueue[pa.RecordBatch | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(PAGES_AHEAD):
+            self._room.put(None)
         self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="parquet-writer", daemon=True)
@@ -54,6 +58,7 @@ class RowGroupWriter:
         :raises BaseException: what writing earlier rows raised.
         """
         self._raise()
+        self._room.get()
         self._queue.put(rows)
 
     def finish(self) -> None:
@@ -80,6 +85,7 @@ class RowGroupWriter:
 
     def _next(self) -> pa.RecordBatch | None:
         rows = self._queue.get()
+        self._room.put(None)
         self._ended = rows is None
         return rows
 

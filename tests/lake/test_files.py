@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -47,6 +48,30 @@ def test_an_abandoned_file_leaves_nothing_behind_not_even_folders(tmp_path: Path
     file.abandon()
     assert list(tmp_path.iterdir()) == []
     file.abandon()
+
+
+@pytest.mark.usefixtures("kind")
+@pytest.mark.parametrize("call", ["mkdir", "open", "link"])
+def test_a_handler_that_raises_right_behind_a_system_call_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real = getattr(os, call)
+
+    def and_stop(*args: Any, **options: Any) -> Any:
+        got = real(*args, **options)
+        if call == "open":
+            os.close(got)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, call, and_stop)
+    file = None
+    with contextlib.suppress(KeyboardInterrupt):
+        file = LocalFile(str(tmp_path / "a" / "x.parquet"))
+        file.publish()
+        return  # It took none of these calls.
+    if file is not None:
+        file.abandon()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("kind")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
+from itertools import count
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,6 +111,34 @@ def test_a_stopped_writer_writes_nothing_more_and_its_thread_ends() -> None:
     writing.stop()
     assert sink.data.getvalue() in {b"", b"PAR1"}
     assert not any(thread.name == "parquet-writer" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_a_handler_that_raises_at_any_moment_leaves_a_writer_that_can_be_stopped(at: int) -> None:
+    class Stopped(BaseException):
+        pass
+
+    moments = count()
+
+    def trace(*_: object) -> object:
+        if next(moments) == at:
+            raise Stopped
+        return trace
+
+    writing = RowGroupWriter(Checked(Sink()), file_schema(), STAMP)
+    writing.start()
+    page, before = page_of(10), sys.gettrace()
+    sys.settrace(trace)  # type: ignore[arg-type]
+    try:
+        writing.put(page)
+    except Stopped:
+        pass
+    finally:
+        sys.settrace(before)
+    stopping = threading.Thread(target=writing.stop, daemon=True)
+    stopping.start()
+    stopping.join(10)
+    assert not stopping.is_alive()
 
 
 def test_fetching_is_ahead_of_writing_by_a_bounded_number_of_pages(monkeypatch: pytest.MonkeyPatch) -> None:
