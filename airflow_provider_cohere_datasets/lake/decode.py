@@ -126,11 +126,14 @@ class Decoder:
 
             try:
                 texts = raw_rows(body, part_urls=self.part_urls, include_samples=self.include_samples)
-            except RecursionError:
+            except (
+                RecursionError,
+                ValueError,
+            ):  # In fields that it ignores, pyarrow takes Inf.
                 texts = [None] * len(rows)
             for position, text in enumerate(texts):
                 if text is None:
-                    problems.setdefault(position, []).append("it or its page is nested too deeply for _raw")
+                    problems.setdefault(position, []).append("it or its page is nested too deeply for _raw, or no JSON")
             batch = batch.append_column(RAW_FIELD, pa.array(texts, RAW_FIELD.type))
         return DecodedPage(batch, problems, unnamed)
 

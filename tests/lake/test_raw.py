@@ -32,9 +32,9 @@ def test_an_empty_page_has_no_rows(body: str) -> None:
     assert raws(body) == []
 
 
-def test_a_value_nested_too_deeply_costs_only_the_raw_text() -> None:
-    deep = "[" * 50_000 + "]" * 50_000
-    page = decode(f'{{"datasets":[{{"id":"a","name":"x","new":{deep}}}]}}', keep_raw=True)
+@pytest.mark.parametrize("odd", ["[" * 50_000 + "]" * 50_000, "Inf"], ids=["deep", "no JSON"])
+def test_what_only_the_fast_path_can_pass_over_costs_only_the_raw_text(odd: str) -> None:
+    page = decode(f'{{"datasets":[{{"id":"a","name":"x","new":{odd}}}]}}', keep_raw=True)
     assert page.rows.column("name").to_pylist() == ["x"]
     assert page.rows.column("_raw").to_pylist() == [None]
     assert "_raw" in page.problems[0][0]
