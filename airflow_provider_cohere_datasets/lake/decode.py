@@ -126,10 +126,8 @@ class Decoder:
 
             try:
                 texts = raw_rows(body, part_urls=self.part_urls, include_samples=self.include_samples)
-            except (
-                RecursionError,
-                ValueError,
-            ):  # In fields that it ignores, pyarrow takes Inf.
+            except (RecursionError, ValueError):
+                # The latter because pyarrow takes Inf in fields that it ignores.
                 texts = [None] * len(rows)
             for position, text in enumerate(texts):
                 if text is None:

@@ -51,7 +51,11 @@ def test_an_abandoned_file_leaves_nothing_behind_not_even_folders(tmp_path: Path
 
 
 @pytest.mark.usefixtures("kind")
-@pytest.mark.parametrize("call", ["mkdir", "open", "link"])
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [("nameless", "mkdir"), ("nameless", "open"), ("nameless", "link"), ("hidden", "mkdir"), ("hidden", "open")],
+    indirect=["kind"],
+)
 def test_a_handler_that_raises_right_behind_a_system_call_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -68,7 +72,7 @@ def test_a_handler_that_raises_right_behind_a_system_call_leaves_nothing(
     with contextlib.suppress(KeyboardInterrupt):
         file = LocalFile(str(tmp_path / "a" / "x.parquet"))
         file.publish()
-        return  # It took none of these calls.
+        pytest.fail(f"it did not call {call}")
     if file is not None:
         file.abandon()
     assert list(tmp_path.iterdir()) == []
