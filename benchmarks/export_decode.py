@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROWS, TIMES = 1000, 15
+ORJSON, POLARS = "orjson.loads alone, to dictionaries", "polars.read_json alone, to a frame with times as texts"
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,13 @@ class Decoding:
 
 def measure() -> list[Decoding]:
     """Decode one page in all ways, in turns."""
+    import pyarrow as pa
+
     from airflow_provider_cohere_datasets.core import calls
     from airflow_provider_cohere_datasets.core.dataset_page import read_page
     from airflow_provider_cohere_datasets.core.filters import ListFilters
     from airflow_provider_cohere_datasets.lake.decode import Decoder
+    from airflow_provider_cohere_datasets.lake.schema import DATASET, TIME
 
     with io.BytesIO() as file:
         start, size = DatasetList(file, ROWS).span(0, ROWS)
@@ -50,12 +54,20 @@ def measure() -> list[Decoding]:
     ways: dict[str, Callable[[], Any] | None] = {
         "our decoder, to an Arrow batch": lambda: decoder(call, reply),
         "json.loads and pydantic models": lambda: read_page(call, reply),
-        "orjson.loads alone, to dictionaries": None,
+        ORJSON: None,
+        POLARS: None,
     }
     if find_spec("orjson"):
         import orjson
 
-        ways["orjson.loads alone, to dictionaries"] = lambda: orjson.loads(body)
+        ways[ORJSON] = lambda: orjson.loads(body)
+    if find_spec("polars"):
+        import polars
+
+        # It reads no times that end with Z.
+        row = pa.struct([field.with_type(pa.string()) if field.type == TIME else field for field in DATASET])
+        schema = polars.DataFrame(pa.schema({"datasets": pa.list_(row)}).empty_table()).schema
+        ways[POLARS] = lambda: polars.read_json(body, schema=schema)
     times: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(TIMES):
         for way, decode in ways.items():
