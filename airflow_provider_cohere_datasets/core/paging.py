@@ -51,6 +51,12 @@ _BUSY_PASSES = 25
 _OVERLAP, _WIDEST_OVERLAP = 10, 25
 #: A list of so few pages or rows is read once more rather than reasoned about.
 _FEW_PAGES, _FEW_ROWS = 10, 100
+#: How often the head of a list is read while rows move there: at the most, and in a row without finding a new one.
+_HEADS, _QUIET_HEADS = 8, 2
+_MOVED = (
+    "The list is not in the order of creation and changed while it was read again; a dataset that changed its "
+    "place each time may be missing."
+)
 
 
 @dataclass
@@ -299,12 +305,21 @@ class _Reading(Generic[P]):
 
     def _read_head(self) -> Steps[P, None]:
         """Read what came in at the head meanwhile: where new rows come in front, so may those that move, behind us."""
-        offset, fresh = 0, True
-        while fresh and not self.report.limited:
-            page = yield from self.pages.ask(offset)
-            fresh = yield from self._hand_on(page)
-            offset += len(page.ids)
-        self.steady = True  # What moved to the head was read elsewhere before; the order of all behind it holds still.
+        quiet = 0
+        for _ in range(_HEADS):
+            offset, fresh, more = 0, False, True
+            while more and not self.report.limited:
+                page = yield from self.pages.ask(offset)
+                seen = self.ledger.look(page.ids)
+                new = yield from self._hand_on(page, seen)
+                fresh, more = fresh or new, new or not seen.in_order
+                offset += len(page.ids)
+            # What moved to the head was read elsewhere before; the order of all behind it holds still.
+            moved, self.steady = not self.steady, True
+            quiet = 0 if fresh else quiet + 1
+            if not moved or quiet == _QUIET_HEADS:
+                return
+        self.report.note(_MOVED)
 
     def _reread(self, order: Ledger | None) -> Steps[P, None]:
         """Read the whole list again; with an ``order``, twice, and watch whether that holds still."""
@@ -325,10 +340,7 @@ class _Reading(Generic[P]):
                 if self.report.limited or not self.steady:
                     return
         if changed and order is None:
-            self.report.note(
-                "The list is not in the order of creation and changed while it was read twice; a dataset that changed "
-                "its place both times may be missing."
-            )
+            self.report.note(_MOVED)
 
     def _exhaust(self) -> Steps[P, None]:
         """Make whole passes until nothing new comes."""
@@ -337,12 +349,15 @@ class _Reading(Generic[P]):
         while True:
             passes += 1
             ids: set[RowId] = set()
-            length = news = self.pages.effort = 0
-            while True:
+            length = news = beyond = self.pages.effort = 0
+            known = self.pages.longest
+            # A list that grows with every request never shows an empty page.
+            while beyond < _CHASE:
                 page = yield from self.pages.ask(length, overlap=0)
                 if not page.ids:
                     break
                 length += len(page.ids)
+                beyond += length > known and len(page.ids) < self.pages.widest
                 ids.update(page.ids)
                 news += yield from self._hand_on(page)
                 if self.report.limited:

@@ -137,5 +137,5 @@ def test_a_list_in_another_order_that_changes_meanwhile_is_complained_of() -> No
     assert got == [*(each.id for each in there), "late"]
     assert report.complete
     assert len(report.notes) == 1
-    assert report.notes[0].startswith("The list is not in the order of creation and changed while it was read twice; ")
-    assert report.notes[0].endswith(" a dataset that changed its place both times may be missing.")
+    assert report.notes[0].startswith("The list is not in the order of creation and changed while it was read again; ")
+    assert report.notes[0].endswith(" a dataset that changed its place each time may be missing.")

@@ -284,6 +284,46 @@ def test_rows_that_move_to_the_head_of_a_long_list(lister: Lister, limit: int | 
     assert lister.requests < 20
 
 
+@pytest.mark.parametrize(("moves", "creates", "told"), [(1, 0, False), (20, 0, False), (2, 1, True)])
+def test_rows_that_move_to_the_head_all_the_time(lister: Lister, moves: int, creates: int, told: bool) -> None:
+    """Also those that were read; so one that was not may stand behind pages of those, and may move once more.
+
+    Where new rows come in beside, nobody can tell whether the last that came were all of those that moved.
+    """
+    rng = random.Random(3)
+    rows = [make_dataset(n, name=f"{99_999 - n}") for n in range(2000)]
+    clock = 0
+
+    def between(model: Model) -> None:
+        nonlocal clock
+        for _ in range(moves):
+            clock += 1
+            rng.choice(model.datasets)["name"] = f" {100_000 - clock}"
+        for _ in range(creates):
+            clock += 1
+            model.fresh(name=f" {100_000 - clock}", created_at=f"2027-01-01T00:00:00.{clock:06}Z")
+
+    reading = lister.read(rows, Listing(cap=100, order="name", between=between))
+    assert not {row["id"] for row in rows} - set(reading.ids)
+    assert len(set(reading.ids)) == len(reading.ids)
+    assert bool(reading.report.notes) is told
+    assert lister.requests < 80
+
+
+def test_a_list_without_order_that_grows_with_each_request(lister: Lister) -> None:
+    """None of its pages is ever empty."""
+    rng = random.Random(4)
+
+    def between(model: Model) -> None:
+        model.fresh(name=f"{rng.random()}")
+        for _ in range(20):
+            rng.choice(model.datasets)["name"] = f"{rng.random()}"
+
+    with pytest.raises(CohereListingError, match="readings of the whole list still brought new rows"):
+        lister.read(make_datasets(300), Listing(cap=100, order="name", between=between))
+    assert lister.requests < 800
+
+
 def test_new_rows_without_end_do_not_hold_the_reader(lister: Lister, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_requests, "MAX_REQUESTS", 40)
 
