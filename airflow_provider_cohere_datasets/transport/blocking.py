@@ -185,7 +185,10 @@ class BlockingTransport:
                     return body
             if watch.expired:
                 body = TransportFailure(too_late)
-            return reply_for(self.account, call, response.status_code, response.headers, body)
+        # Only now: the connection is another request's already, which this one's watch must not end.
+        if isinstance(body, bytes) and is_packed(response.headers):
+            body = unpacked(body)
+        return reply_for(self.account, call, response.status_code, response.headers, body)
 
 
 class _Session(requests.Session):
@@ -216,9 +219,7 @@ def _body(response: requests.Response) -> bytes | TransportFailure:
     if is_packed_otherwise(response.headers):
         return TransportFailure(PACKED_OTHERWISE)
     body = b"".join(_chunks(response))
-    if len(body) > MAX_BODY_BYTES:
-        return TransportFailure(TOO_LARGE)
-    return unpacked(body) if is_packed(response.headers) else body
+    return body if len(body) <= MAX_BODY_BYTES else TransportFailure(TOO_LARGE)
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

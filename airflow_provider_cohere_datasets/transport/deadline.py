@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from functools import cache
+from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, cast
 
 from requests.adapters import HTTPAdapter
@@ -104,7 +105,7 @@ class Deadline:
         with self._lock:
             self._connection = connection
             # A connection forgets its socket before the body is read, if the server says that it will close it.
-            self._socket = getattr(connection, "sock", None)
+            self._socket = connection.sock
             expired = self.expired
         if expired:
             self._shut()
@@ -156,8 +157,7 @@ class _LastAnswer(http.client.HTTPResponse):
             super().begin()
         if not lines.last:  # The connection ended among the headers; http.client takes that for their end.
             raise http.client.IncompleteRead(b"")
-        if self.fp is lines:
-            self.fp = file
+        self.fp = file
         # Nobody asked for another protocol, so nothing that follows can be understood.
         self.will_close = self.will_close or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS
 
@@ -179,16 +179,43 @@ class _Watched:
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         watch: Deadline = _current.watch
-        if getattr(self, "sock", None) is not None:
+        connection = cast("HTTPConnection", self)
+        if connection.sock is not None:
             watch.connected = True
-            watch.hold(cast("HTTPConnection", self))
+            watch.hold(connection)
             # On a connection that is made already, as one over TLS, urllib3 would set the time to connect.
-            cast("HTTPConnection", self).timeout = watch.silence
+            connection.timeout = watch.silence
         try:
             super().request(*args, **kwargs)  # type: ignore[misc]
         except ssl.SSLEOFError as error:
             # A server that refuses an upload need not read it. From a broken pipe, urllib3 goes on to read the answer.
             raise BrokenPipeError from error
+
+
+class _Idle:
+    """The idle connections of a pool, the last one first.
+
+    urllib3's own queue has a lock, and a signal handler that raises can leave it taken: a task that is to stop would
+    hang where it gives its connection back.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._connections: list[Any] = []
+
+    def put(self, connection: Any, block: bool = True) -> None:
+        if len(self._connections) >= self._most:
+            raise Full
+        self._connections.append(connection)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise Empty from None
+
+    def qsize(self) -> int:
+        return len(self._connections)
 
 
 @cache
@@ -197,7 +224,7 @@ def _watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     kind = pool.ConnectionCls
     if issubclass(kind, _Watched):
         return pool
-    return type(pool.__name__, (pool,), {"ConnectionCls": type(kind.__name__, (_Watched, kind), {})})
+    return type(pool.__name__, (pool,), {"ConnectionCls": type(kind.__name__, (_Watched, kind), {}), "QueueCls": _Idle})
 
 
 class DeadlineAdapter(HTTPAdapter):

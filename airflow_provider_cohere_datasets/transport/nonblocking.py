@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,9 +38,10 @@ T = TypeVar("T")
 _HIDDEN = "airflow_provider_cohere_datasets.hidden"
 
 
-@cache
-def _tls(bundle: str | None) -> ssl.SSLContext:
+@lru_cache(maxsize=4)
+def _tls(bundle: str | None, _changed: int | None) -> ssl.SSLContext:
     # Reading the certificates takes tens of milliseconds and some 800 kB; a triggerer may have a thousand transports.
+    # It also outlives certificates, so a bundle is known by the time of its last change, too.
     if bundle is None:
         return httpx.create_ssl_context()
     folder = Path(bundle).is_dir()
@@ -72,7 +73,7 @@ class NonblockingTransport:
         try:
             self._client = _Client(
                 follow_redirects=False,
-                verify=_tls(bundle),
+                verify=_tls(bundle, Path(bundle).stat().st_mtime_ns if bundle else None),
                 trust_env=not account.is_on_this_machine,  # Of the environment, only proxies are left.
                 headers=headers_for(account),
                 timeout=httpx.Timeout(policy.read_timeout, connect=policy.connect_timeout),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import io
+import queue
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests.adapters
+import urllib3.connectionpool
 
 from airflow_provider_cohere_datasets.core.calls import Upload
 from airflow_provider_cohere_datasets.core.errors import (
@@ -19,6 +23,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereTransportError,
     CohereUploadUnknownError,
 )
+from airflow_provider_cohere_datasets.transport import blocking
 from tests.adversary import AdversarialServer, Answer, Close, DripBody, EarlyHints, Reset, Slow, StaleKeepAlive, Through
 from tests.real_time import real_time
 from tests.transport.conftest import ID, ONE, ROWS, Connect
@@ -58,6 +63,46 @@ def test_each_request_gets_its_own_answer(server: AdversarialServer, client: Cli
     server.script("GET", None, [EarlyHints(seconds=seconds)], repeat=True)
     assert [client.get(row["id"]).id for row in ROWS] == [row["id"] for row in ROWS]
     assert server.count() == len(ROWS)
+    assert len({request.connection for request in server.requests}) == 1
+
+
+def test_no_lock_around_idle_connections(connector: Callable[..., Client]) -> None:
+    """A signal handler that raises where a lock is taken leaves it so; the task that is to stop would wait for it."""
+    client, called = connector("blocking"), set()
+    sys.setprofile(lambda frame, event, _: called.add(frame.f_code.co_filename) if event == "call" else None)
+    try:
+        client.get(ID)
+    finally:
+        sys.setprofile(None)
+    assert urllib3.connectionpool.__file__ in called
+    assert queue.__file__ not in called
+
+
+def test_more_connections_than_are_kept(server: AdversarialServer, connector: Callable[..., Client]) -> None:
+    server.script("GET", None, [Slow(seconds=0.3)], repeat=True)
+    client = connector("blocking")
+    with ThreadPoolExecutor(12) as threads:
+        assert [each.id for each in threads.map(client.get, [ID] * 12)] == [ID] * 12
+    assert len({request.connection for request in server.requests}) == 12
+
+
+def test_the_deadline_of_a_request_is_not_that_of_the_next(
+    connector: Callable[..., Client], server: AdversarialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer is still worked on when another request has its connection already."""
+    server.script("GET", ONE, [Through(), Slow(seconds=0.5)])
+    client, inner = connector("blocking", max_tries=1, total_timeout=0.8), []
+    original = blocking.reply_for
+
+    def reply_for(*args: Any) -> Any:
+        monkeypatch.setattr(blocking, "reply_for", original)
+        time.sleep(0.5)
+        inner.append(client.get(ID))
+        return original(*args)
+
+    monkeypatch.setattr(blocking, "reply_for", reply_for)
+    assert client.get(ID).id == ID
+    assert [each.id for each in inner] == [ID]
     assert len({request.connection for request in server.requests}) == 1
 
 

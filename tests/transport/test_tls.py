@@ -29,7 +29,7 @@ from tests.adversary import AdversarialServer, DripBody, DripHeaders, Fault, Han
 from tests.real_time import real_time
 from tests.transport import tls
 from tests.transport.conftest import ID, ONE, ROWS, Connect
-from tests.transport.harness import KEY, Client
+from tests.transport.harness import DRIVERS, KEY, Client
 from tests.transport.tls import TlsServer, make_certificate, read_head
 
 #: The variables that name certificates; the first that is set wins.
@@ -191,6 +191,25 @@ def test_an_environment_that_httpx_cannot_use(
     with pytest.raises(CohereInputError, match=says) as got:
         NonblockingTransport(Account("https://nowhere.invalid:1", KEY))
     assert "secret" not in str(got.value)
+
+
+@pytest.mark.parametrize("kind", list(DRIVERS))
+def test_a_bundle_that_is_replaced(
+    server: AdversarialServer,
+    connector: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: str,
+) -> None:
+    """A triggerer runs for longer than some certificates are valid."""
+    old, new = (make_certificate(tmp_path / name) for name in ("old", "new"))
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv(BUNDLES[0], str(bundle))
+    for at, certificate in enumerate((old, new)):
+        bundle.write_bytes(certificate.read_bytes())
+        os.utime(bundle, (at, at))
+        with tls.front(server.port, certificate) as front:
+            assert connector(kind, front.url).get(ID).id == ID
 
 
 @pytest.fixture

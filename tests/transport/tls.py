@@ -40,6 +40,7 @@ def make_certificate(folder: Path) -> Path:
     secret = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    folder.mkdir(exist_ok=True)
     path = folder / "certificate.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
     return path
