@@ -84,7 +84,7 @@ def number_in(name: str, value: Any) -> int | float | None:
                 return None if value is None else kind(value)
             except ValueError:
                 continue
-    if isinstance(value, bool | str):
+    if isinstance(value, bool):
         return nan
     # Also one of NumPy's, but not its durations, which count as numbers there.
     if isinstance(value, Real) and getattr(getattr(value, "dtype", None), "kind", "i") in "iuf":

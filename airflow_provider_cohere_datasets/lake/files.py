@@ -94,7 +94,6 @@ class LocalFile:
                 self._has_name = True  # Before it has: a signal handler that raises runs as soon as it has.
                 os.link(source, self._hidden, src_dir_fd=folder, follow_symlinks=True)
             self._hidden.replace(self._path)
-            self._has_name = False
             self._made.clear()
             os.fsync(folder)
         finally:
@@ -110,7 +109,6 @@ class LocalFile:
     def _clean(self) -> None:
         if self._has_name:
             self._hidden.unlink(missing_ok=True)
-            self._has_name = False
         _remove_folders(self._made)
 
 
