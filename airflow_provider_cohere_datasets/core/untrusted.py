@@ -17,6 +17,10 @@ INT64 = 2**63
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]+")
 #: Where JSON has none of these, :func:`storable` has nothing to do.
 _DOUBTFUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[0-9]{19}|[0-9][eE]\+?[0-9]{3}")
+#: A JSON string, which may lack its end, or a bracket outside of one.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{}\]]', re.DOTALL)
+#: Far more than anything documented, and far less than what Python can read.
+_DEEPEST = 50
 
 
 def printable(text: str) -> str:
@@ -51,6 +55,25 @@ def storable(value: Any) -> Any:
 def is_doubtful(body: bytes) -> bool:
     """Return whether there may be something in a JSON text that cannot be stored as it is."""
     return _DOUBTFUL.search(body) is not None
+
+
+def shallow(body: bytes, mark: bytes = b"") -> bytes:
+    """Return a JSON text with no value nested more deeply than anything documented, so that Python can read it.
+
+    :param mark: stands in place of what was nested too deeply; a text without escapes.
+    """
+    kept: list[bytes] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(body):
+        if token[0] in {b"[", b"{"}:
+            depth += 1
+            if depth == _DEEPEST:
+                kept += body[start : token.end()], b'"%b"' % mark, b":0" if token[0] == b"{" else b""
+        elif token[0] in {b"]", b"}"}:
+            if depth == _DEEPEST:
+                start = token.start()
+            depth -= 1
+    return b"".join([*kept, body[start:]])
 
 
 def total(numbers: Iterable[int]) -> int:

@@ -28,6 +28,7 @@ import pyarrow.json as pj
 from airflow_provider_cohere_datasets.core import calls
 from airflow_provider_cohere_datasets.core.filters import microseconds
 from airflow_provider_cohere_datasets.core.ledger import nameless
+from airflow_provider_cohere_datasets.core.untrusted import shallow
 from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError
 from airflow_provider_cohere_datasets.lake.pages import DecodedPage
 from airflow_provider_cohere_datasets.lake.parts import PartUrls, shaped, with_defaults
@@ -126,8 +127,7 @@ class Decoder:
 
             try:
                 texts = raw_rows(body, part_urls=self.part_urls, include_samples=self.include_samples)
-            except (RecursionError, ValueError):
-                # The latter because pyarrow takes Inf in fields that it ignores.
+            except ValueError:  # pyarrow takes Inf in fields that it ignores.
                 texts = [None] * len(rows)
             for position, text in enumerate(texts):
                 if text is None:
@@ -203,12 +203,19 @@ def _has_null_items(array: pa.Array) -> bool:
 def read_values(body: bytes) -> Any:
     """Read the list of a page into Python values, or return ``None`` if there is none."""
     try:
-        # What is no UTF-8 becomes a lone surrogate, so that it costs one value and not the page.
-        answer = json.loads(body.decode(errors="surrogateescape"), parse_float=_number, parse_int=_integer)
+        try:
+            answer = _loaded(body)
+        except RecursionError:  # One value that is nested too deeply costs no other.
+            answer = _loaded(shallow(body))
     except (ValueError, RecursionError):
         return None
     values = answer.get("datasets") if isinstance(answer, dict) else None
     return _storable(values) if _SURROGATE.search(body) or not _is_utf8(body) else values
+
+
+def _loaded(body: bytes) -> Any:
+    # What is no UTF-8 becomes a lone surrogate, so that it costs one value and not the page.
+    return json.loads(body.decode(errors="surrogateescape"), parse_float=_number, parse_int=_integer)
 
 
 #: How JSON writes a surrogate; where there is none of these, there is no lone one either.

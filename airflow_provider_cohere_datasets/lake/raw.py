@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from airflow_provider_cohere_datasets.core.untrusted import shallow
 from airflow_provider_cohere_datasets.core.urls import without_queries
 from airflow_provider_cohere_datasets.lake.parts import URL_FIELDS, PartUrls
 
@@ -34,12 +36,12 @@ class _Number(str):
 
 
 def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list[str | None]:
-    """Return the rows of a page, each as JSON.
+    """Return the rows of a page, each as JSON; ``None`` for one with values that are nested too deeply.
 
     :param body: a page that was decoded already, so it is known to be readable.
     :param part_urls: as for :class:`~.decode.Decoder`.
     :param include_samples: as for :class:`~.decode.Decoder`.
-    :raises RecursionError: if values are nested too deeply.
+    :raises ValueError: if the page is no JSON.
     """
 
     def text(value: Any, key: str | None = None) -> str:
@@ -62,15 +64,24 @@ def raw_rows(body: bytes, *, part_urls: PartUrls, include_samples: bool) -> list
             return _quoted(value)
         return json.dumps(value)
 
-    answer = json.loads(
+    mark = uuid4().hex
+    try:
+        answer = _loaded(body)
+    except RecursionError:
+        answer = _loaded(shallow(body, mark.encode()))
+    rows = dict(answer).get("datasets") if isinstance(answer, _Pairs) else None
+    texts = [_unless_too_deep(text, row) for row in rows or ()]
+    return [None if row is None or mark in row else row for row in texts]
+
+
+def _loaded(body: bytes) -> Any:
+    return json.loads(
         body.decode(errors="surrogateescape"),
         object_pairs_hook=_Pairs,
         parse_float=_Number,
         parse_int=_Number,
         parse_constant=_Number,
     )
-    rows = dict(answer).get("datasets") if isinstance(answer, _Pairs) else None
-    return [_unless_too_deep(text, row) for row in rows or ()]
 
 
 def _unless_too_deep(text: Callable[[Any], str], row: Any) -> str | None:

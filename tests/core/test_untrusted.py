@@ -12,7 +12,7 @@ from airflow_provider_cohere_datasets.core.calls import Reply
 from airflow_provider_cohere_datasets.core.errors import CohereUnexpectedAnswerError
 from airflow_provider_cohere_datasets.core.looking import Observation
 from airflow_provider_cohere_datasets.core.models import Dataset
-from airflow_provider_cohere_datasets.core.untrusted import is_doubtful, printable, storable, total
+from airflow_provider_cohere_datasets.core.untrusted import is_doubtful, printable, shallow, storable, total
 
 INT64 = 2**63
 
@@ -62,6 +62,20 @@ def test_json_that_is_nested_too_deeply_is_none(depth: int) -> None:
         assert depth < 100_000
     except CohereUnexpectedAnswerError:
         assert depth >= 500
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_only_what_is_nested_too_deeply_is_taken_out(opens: bytes, closes: bytes) -> None:
+    usual = rb'{"a": [{"b": "]}\"[\\", "c": [[]]}, "[{"]}'
+    both = b'{"deep": %b, "usual": %b}' % (opens * 100_000 + usual + closes * 100_000, usual)
+    read = json.loads(shallow(both, b"mark"))
+    assert read["usual"] == json.loads(usual)
+    assert json.dumps(read["deep"]).count("mark") == 1
+
+
+@pytest.mark.parametrize("body", [b'{"a": [1, "b"]}', b'["a', b'["a\\', b"]", b""])
+def test_what_is_not_nested_deeply_stays_whatever_it_is(body: bytes) -> None:
+    assert shallow(body) == body
 
 
 @pytest.mark.parametrize("forged", ["a\nb", "a\x1b[31mb", "a\u202eb", "a\u2028b", "a\u200b\u200fb", "a\ud83db", "a\0b"])

@@ -40,11 +40,17 @@ def test_what_only_the_fast_path_can_pass_over_costs_only_the_raw_text(odd: str)
     assert "_raw" in page.problems[0][0]
 
 
-def test_a_value_nested_too_deeply_costs_no_other_row_its_raw_text() -> None:
-    deep = "[" * 900 + "]" * 900
-    page = decode(f'{{"datasets":[{{"id":"a"}},{{"id":"b","new":{deep}}},{{"id":"c"}}]}}', keep_raw=True)
-    assert page.rows.column("_raw").to_pylist() == ['{"id":"a"}', None, '{"id":"c"}']
-    assert list(page.problems) == [1]
+@pytest.mark.parametrize("depth", [1_500, 50_000])
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"x":', "}")], ids=["arrays", "objects"])
+@pytest.mark.parametrize("last", ['{"id":"c"}', '{"id":"c","name":7}'])
+def test_a_value_nested_too_deeply_costs_no_other_row_its_raw_text(
+    depth: int, brackets: tuple[str, str], last: str
+) -> None:
+    deep = f"{brackets[0] * depth}1{brackets[1] * depth}"
+    page = decode(f'{{"datasets":[{{"id":"a"}},{{"id":"b","new":{deep}}},{last}]}}', keep_raw=True)
+    assert page.ids == ["a", "b", "c"]
+    assert page.rows.column("_raw").to_pylist() == ['{"id":"a"}', None, last]
+    assert sorted(page.problems) == ([1, 2] if "name" in last else [1])
 
 
 ROW = {
