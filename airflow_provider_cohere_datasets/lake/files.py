@@ -95,10 +95,13 @@ class LocalFile:
                 os.link(source, self._hidden, src_dir_fd=folder, follow_symlinks=True)
             self._hidden.replace(self._path)
             self._made.clear()
-            os.fsync(folder)
+            # It is in place: what fails from here on must not say that it is not. Not every file system can do this.
+            with contextlib.suppress(OSError):
+                os.fsync(folder)
         finally:
             os.close(folder)
-        self._stream.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()
 
     def abandon(self) -> None:
         """Remove it, and the folders that were made for it."""
@@ -181,7 +184,9 @@ class BucketObject:
         try:
             self._stream.close()
         except FileNotFoundError as error:
-            raise OSError("the storage has lost what was uploaded so far") from error
+            raise OSError(
+                "the storage does not know the upload any more: it is lost, or it was completed and the answer was lost"
+            ) from error
 
     def abandon(self) -> None:
         """Abort the upload."""
