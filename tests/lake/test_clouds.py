@@ -183,6 +183,28 @@ def test_an_export_replaces_the_old_object_in_one_step(
     assert not lake.staged
 
 
+@pytest.mark.parametrize(
+    ("kind", "scheme"),
+    [
+        *((Gcs, scheme) for scheme in ("s3", "s3a", "gs", "gcs")),
+        *((Azure, scheme) for scheme in ("abfs", "abfss", "az")),
+    ],
+)
+def test_no_name_of_a_storage_makes_a_second_object(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Lake], scheme: str
+) -> None:
+    """A hidden one that is renamed would be copied there, and be seen meanwhile."""
+    lake = kind(scheme)
+    lake.objects[KEY] = OLD
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
+    attach(scheme, fs=lake)  # type: ignore[arg-type]
+    file = place(lake).create()
+    file.write(b"new" * Blob.BLOCK_SIZE)
+    assert lake.objects == {KEY: OLD}
+    file.publish()
+    assert lake.objects == {KEY: b"new" * Blob.BLOCK_SIZE}
+
+
 def test_the_old_object_stays_until_the_last_step_whatever_the_size(lake: Lake) -> None:
     lake.objects[KEY] = OLD
     file = place(lake).create()
@@ -285,6 +307,14 @@ def test_azure_tells_at_once_that_nobody_answers(lake: Lake) -> None:
     with pytest.raises(CohereStorageError, match="nobody answers"):
         place(lake).create()
     assert lake.requests == [("stage_block", {"retry_total": 0})]
+
+
+@pytest.mark.parametrize("lake", [Azure], indirect=True)
+def test_readers_in_the_same_process_do_not_go_by_what_was_there_before(lake: Lake) -> None:
+    file = place(lake).create()
+    file.write(b"new")
+    file.publish()
+    assert [name for name, _ in lake.requests][-2:] == ["commit_block_list", "invalidate_cache"]
 
 
 @pytest.mark.parametrize("lake", [Azure], indirect=True)

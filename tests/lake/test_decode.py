@@ -120,6 +120,7 @@ def test_whole_numbers_are_exact_however_they_are_written(number: str, value: in
         "1e19",
         "1e400",
         "1e99999999999999999999",
+        "1e999999999999999999",
         "9" * 5000,
         '"9223372036854775808"',
         '"1.5"',
@@ -208,6 +209,20 @@ def test_a_wrong_kind_of_value_costs_only_itself(members: str, column: str) -> N
     assert f"Dataset.{column}" in page.problems[1][0]
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"dataset_parts":[{"id":"p","samples":["x",null]}]',
+        '"metrics":{"finetune_dataset_metrics":{"classify_data_metrics":{"label_metrics":[{"samples":[null]}]}}}',
+    ],
+)
+def test_a_null_deep_in_a_list_costs_that_list_and_is_reported(members: str) -> None:
+    page = decode(body_with(members))
+    assert page.problems[1][0].partition(":")[0].endswith(".samples")
+    assert "[null]" not in json.dumps(page.rows.to_pylist()[1])
+    assert page.ids == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("octets", [b"M\xfcnchen", b"\xed\xa0\xbd", b"\xc0\x80", b"cut \xe2\x98"])
 @pytest.mark.parametrize("keep_raw", [False, True])
 def test_what_is_no_utf_8_costs_only_its_value(octets: bytes, keep_raw: bool) -> None:
@@ -222,8 +237,9 @@ def test_what_is_no_utf_8_costs_only_its_value(octets: bytes, keep_raw: bool) ->
         assert all(page.rows.column("_raw").to_pylist())
 
 
-def test_a_wrong_value_may_be_nested_as_deeply_as_it_likes() -> None:
-    deep = "[" * 500 + '"\\ud800"' + "]" * 500
+@pytest.mark.parametrize("depth", [500, 1_500, 100_000])
+def test_a_wrong_value_may_be_nested_as_deeply_as_it_likes(depth: int) -> None:
+    deep = "[" * depth + '"\\ud800"' + "]" * depth
     page = decode(body_with(f'"name":{deep},"schema":"kept"'))
     assert page.ids == ["a", "b", "c"]
     assert page.rows.column("schema").to_pylist() == [None, "kept", None]

@@ -35,6 +35,7 @@ from airflow_provider_cohere_datasets.lake.errors import (
     CohereStorageError,
 )
 from airflow_provider_cohere_datasets.lake.export import Export, Scope
+from airflow_provider_cohere_datasets.lake.files import LocalFile
 from airflow_provider_cohere_datasets.lake.publish import Place
 from airflow_provider_cohere_datasets.lake.writer import RowGroupWriter
 from tests.adversary import (
@@ -185,6 +186,8 @@ def test_an_answer_without_the_list_over_a_file_with_rows_is_told(
     export(log=log)
     assert not said(caplog)
     server.reset([], Listing(empty_as=empty_as))
+    assert export(log=log, if_empty="skip") is None
+    assert not said(caplog)
     assert export(log=log)["rows"] == 0
     assert any("had 12 rows" in message for message in said(caplog)) is warned
 
@@ -352,6 +355,58 @@ def test_a_stop_while_the_writer_starts_leaves_no_thread(
         run()
     assert [thread for thread in threading.enumerate() if thread.name == "parquet-writer"] == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_error_leaves_no_thread_either(hook: CohereDatasetsHook, tmp_path: Path) -> None:
+    """As Airflow's own timeout of a task, which a handler raises too."""
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    export, _ = exporting(hook, tmp_path / "x.parquet")
+    with pytest.raises(KeyboardInterrupt):
+        export.run(killed)
+    assert [thread for thread in threading.enumerate() if thread.name == "parquet-writer"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_behind_the_last_page_leaves_the_old_file(
+    server: AdversarialServer, hook: CohereDatasetsHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"old")
+    export, run = exporting(hook, path)
+
+    def finish_and_stop(
+        writer: RowGroupWriter, finish: Callable[[RowGroupWriter], None] = RowGroupWriter.finish
+    ) -> None:
+        finish(writer)
+        stopping = threading.Thread(target=export.stop)
+        stopping.start()
+        stopping.join()
+
+    monkeypatch.setattr(RowGroupWriter, "finish", finish_and_stop)
+    server.reset(make_datasets(20))
+    with pytest.raises(CohereTaskStoppedError, match="nothing was changed"):
+        run()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stop_that_comes_too_late_does_not_say_that_nothing_was_changed(
+    server: AdversarialServer, hook: CohereDatasetsHook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"old")
+    export, run = exporting(hook, path)
+
+    def publish_and_stop(file: LocalFile, publish: Callable[[LocalFile], None] = LocalFile.publish) -> None:
+        publish(file)
+        export.stop()
+
+    monkeypatch.setattr(LocalFile, "publish", publish_and_stop)
+    server.reset(make_datasets(20))
+    assert run()["rows"] == len(ids_in(path)) == 20
 
 
 @pytest.mark.parametrize("from_handler", [True, False])

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError
+from airflow_provider_cohere_datasets.lake.errors import CohereStorageError
 from airflow_provider_cohere_datasets.lake.failures import is_permanent
 from airflow_provider_cohere_datasets.lake.files import LocalFile
 from airflow_provider_cohere_datasets.lake.publish import Place
@@ -78,12 +80,104 @@ def test_a_handler_that_raises_right_behind_a_system_call_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "call"), [("nameless", "open"), ("nameless", "link"), ("hidden", "open")], indirect=["kind"]
+)
+def test_that_there_is_no_room_is_told_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, call: str
+) -> None:
+    real = getattr(os, call)
+
+    def full(path: Any, flags: Any = 0, *args: Any, **options: Any) -> Any:
+        if call == "open" and not flags & os.O_WRONLY:
+            return real(path, flags, *args, **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    place = Place(tmp_path / "a" / "x.parquet")
+
+    def write() -> None:
+        file = place.create()
+        try:
+            file.publish()
+        finally:
+            file.abandon()
+
+    with pytest.raises(CohereStorageError, match="No space left"), place.failures():
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("kind")
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a machine that loses its power may have an empty file there, or the old one though the task succeeded."""
+    target = tmp_path / "x.parquet"
+    real, durable = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        durable.append(("folder" if stat.S_ISDIR(status.st_mode) else status.st_size, target.exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    file = LocalFile(str(target))
+    file.write(b"whole")
+    file.publish()
+    assert durable == [(5, False), ("folder", True)]
+
+
+@pytest.mark.usefixtures("kind")
+def test_a_file_that_is_in_place_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every file system makes the name of a file durable when it is asked to."""
+    target = tmp_path / "x.parquet"
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    file = LocalFile(str(target))
+    file.write(b"whole")
+    file.publish()
+    assert target.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.usefixtures("kind")
+def test_a_file_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    process = psutil.Process()
+    before = process.num_fds()
+    for number in range(3):
+        LocalFile(str(tmp_path / f"{number}.parquet")).publish()
+        LocalFile(str(tmp_path / f"{number}.parquet")).abandon()
+    assert process.num_fds() == before
+
+
 @pytest.mark.usefixtures("kind")
 def test_folders_that_others_use_by_now_stay(tmp_path: Path) -> None:
     file = LocalFile(str(tmp_path / "a" / "x.parquet"))
     (tmp_path / "a" / "theirs").touch()
     file.abandon()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["theirs"]
+
+
+def test_a_folder_that_another_run_made_at_the_same_moment_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.mkdir
+
+    def too_late(path: Any, *args: Any) -> None:
+        real(path, *args)
+        if Path(path).name == "theirs":
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    monkeypatch.setattr(os, "mkdir", too_late)
+    LocalFile(str(tmp_path / "theirs" / "ours" / "x.parquet")).abandon()
+    assert [path.name for path in tmp_path.rglob("*")] == ["theirs"]
 
 
 @pytest.mark.usefixtures("kind")
@@ -108,6 +202,7 @@ def test_a_folder_that_another_failed_run_removed_is_made_again(tmp_path: Path) 
     assert target.read_bytes() == b"whole"
 
 
+@pytest.mark.usefixtures("kind")
 def test_the_file_has_the_permissions_of_any_new_file_and_a_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.parquet", tmp_path / "link.parquet"
     link.symlink_to(real)
@@ -141,6 +236,25 @@ def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
     assert (target.read_bytes(), stat.S_IMODE(status.st_mode), status.st_gid) == (b"whole", 0o600, group)
 
 
+def test_who_may_not_give_a_file_its_old_group_replaces_it_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "x.parquet"
+    target.touch()
+    asked: list[int] = []
+
+    def refused(_: int, owner: int, group: int) -> None:
+        asked.extend((owner, group))
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refused)
+    file = LocalFile(str(target))
+    file.write(b"whole")
+    file.publish()
+    assert target.read_bytes() == b"whole"
+    assert asked == [-1, target.stat().st_gid]
+
+
 def test_a_file_of_another_user_in_a_sticky_folder_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +268,24 @@ def test_a_file_of_another_user_in_a_sticky_folder_is_refused_at_once(
         Place(target).create()
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.parquet"]
     Place(tmp_path / "new.parquet").create().abandon()
+
+
+def test_the_owner_of_a_sticky_folder_replaces_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "x.parquet"
+    target.write_bytes(b"old")
+    tmp_path.chmod(0o1777)
+    owners, real = {tmp_path: 4321, target: 4322}, Path.stat
+
+    def owned(path: Path, **options: Any) -> os.stat_result:
+        status = real(path, **options)
+        return os.stat_result([*status[:4], owners.get(path, status.st_uid), *status[5:10]])
+
+    monkeypatch.setattr(Path, "stat", owned)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    file = Place(target).create()
+    file.write(b"new")
+    file.publish()
+    assert target.read_bytes() == b"new"
 
 
 def test_a_file_that_is_mounted_by_itself_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

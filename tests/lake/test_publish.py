@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pyarrow.parquet as pq
 import pytest
-from airflow.providers.common.compat.sdk import ObjectStoragePath
+from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from s3fs import S3File, S3FileSystem
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
@@ -89,7 +90,7 @@ def test_an_upload_that_the_storage_loses_may_be_tried_again(s3: Any, monkeypatc
     file = place.create()
     file.write(b"PAR1")
     monkeypatch.setattr(S3File, "commit", lost)
-    with pytest.raises(CohereStorageError, match="lost what was uploaded"), place.failures():
+    with pytest.raises(CohereStorageError, match="does not know the upload any more"), place.failures():
         file.publish()
     file.abandon()
     assert s3.find("lake") == []
@@ -142,9 +143,60 @@ def test_a_storage_out_of_reach_is_an_error_that_may_pass(monkeypatch: pytest.Mo
         Place("s3://lake_gone@lake/x.parquet").create()
 
 
-def test_that_a_task_is_stopped_while_it_writes_is_no_fault_of_the_storage(tmp_path: Path) -> None:
-    with pytest.raises(CohereTaskStoppedError), Place(tmp_path / "x.parquet").failures():
-        raise CohereTaskStoppedError("The export was told to stop.")
+@pytest.mark.parametrize(
+    "stopped", [CohereTaskStoppedError("The export was told to stop."), AirflowException("Task received SIGTERM.")]
+)
+def test_that_a_task_is_stopped_while_it_writes_is_no_fault_of_the_storage(tmp_path: Path, stopped: Exception) -> None:
+    with pytest.raises(type(stopped)) as raised, Place(tmp_path / "x.parquet").failures():
+        raise stopped
+    assert raised.value is stopped
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A storage of which nothing special is known."""
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
+    fs = fsspec.filesystem("memory")
+    attach("memory", fs=fs)
+    fs.pipe("/lake/x.parquet", b"old")
+    yield fs
+    fs.rm("/lake", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError("lost"), CohereStorageError)]
+)
+def test_what_ends_the_check_of_a_place_leaves_nothing(
+    memory: Any, monkeypatch: pytest.MonkeyPatch, ended: BaseException, told: type[BaseException]
+) -> None:
+    def end(*_: object) -> bool:
+        assert len(memory.find("/lake")) == 2
+        raise ended
+
+    place = Place("memory://lake/x.parquet")
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFileSystem, "isdir", end)
+        with pytest.raises(told):
+            place.create()
+    assert memory.find("/lake") == ["/lake/x.parquet"]
+
+
+def test_a_hidden_file_that_cannot_be_closed_is_removed_all_the_same(
+    memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: MemoryFile) -> None:
+        raise OSError(28, "No space left on device")
+
+    place = Place("memory://lake/x.parquet")
+    file = place.create()
+    file.write(b"new")
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFile, "close", full)
+        with pytest.raises(CohereStorageError, match="No space left"), place.failures():
+            file.publish()
+        file.abandon()
+    assert memory.find("/lake") == ["/lake/x.parquet"]
+    assert memory.cat("/lake/x.parquet") == b"old"
 
 
 def test_other_storages_get_a_hidden_file_that_is_renamed(

@@ -4,6 +4,7 @@ import io
 import sys
 import threading
 from itertools import count
+from queue import SimpleQueue
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,6 +102,50 @@ def test_a_full_disk_is_told_to_whoever_hands_over_and_never_blocks(room: int) -
         fill(writing)
     writing.stop()
     assert not any(thread.name == "parquet-writer" for thread in threading.enumerate())
+
+
+def test_who_waits_for_room_hears_of_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "ROWS_PER_GROUP", 1)
+    waiting = threading.Event()
+
+    class Room:
+        def __init__(self, room: SimpleQueue[None]) -> None:
+            self._room = room
+            self.put = room.put
+
+        def get(self) -> None:
+            handed.append(len(handed))
+            if len(handed) == PAGES_AHEAD + 2:  # One is being written.
+                waiting.set()
+            self._room.get()
+
+    class Full(Sink):
+        def write(self, data: bytes) -> object:
+            if len(data) > 4:  # Not the magic number at the start.
+                waiting.wait()
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    handed: list[int] = []
+    told: list[str | None] = []
+
+    def fill() -> None:
+        writing = RowGroupWriter(Checked(Full()), file_schema(), STAMP)
+        writing._room = Room(writing._room)  # type: ignore[assignment]
+        writing.start()
+        try:
+            for _ in range(3 * PAGES_AHEAD):
+                writing.put(page_of(1))
+            writing.finish()
+        except OSError as error:
+            told.append(error.strerror)
+        writing.stop()
+
+    filling = threading.Thread(target=fill, daemon=True)
+    filling.start()
+    filling.join(10)
+    assert told == ["No space left on device"]
+    assert len(handed) == PAGES_AHEAD + 2
 
 
 def test_a_stopped_writer_writes_nothing_more_and_its_thread_ends() -> None:

@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 
+from airflow_provider_cohere_datasets.core.calls import TransportFailure
 from airflow_provider_cohere_datasets.core.errors import (
     CohereApiError,
     CohereDatasetNotFoundError,
@@ -280,3 +281,9 @@ def test_a_body_without_end_is_not_read_to_its_end(
         server.script("GET", ONE, [answer])
         with pytest.raises(CohereTransportError, match="the answer is larger than"):
             client.get(ID)
+
+
+def test_what_is_too_large_is_not_unpacked_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES", 1 << 20)
+    broken_at_its_end = gzip.compress(b" " * (50 << 20))[:-8] + bytes(8)
+    assert limits.unpacked(broken_at_its_end) == TransportFailure(limits.TOO_LARGE)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from airflow_provider_cohere_datasets.core.account import Account
+from airflow_provider_cohere_datasets.core.calls import Call, Reply
 from airflow_provider_cohere_datasets.core.errors import (
     CohereApiError,
     CohereAuthenticationError,
@@ -14,6 +18,7 @@ from airflow_provider_cohere_datasets.core.errors import (
     CohereTransportError,
     CohereUnexpectedAnswerError,
 )
+from airflow_provider_cohere_datasets.transport.limits import reply_for
 from tests import adversary
 from tests.adversary import AdversarialServer, Answer, Computed, Request, make_dataset
 from tests.transport.conftest import ID, LIST, ONE, Connect
@@ -113,6 +118,24 @@ def test_a_key_that_json_spells_otherwise_is_masked(server: AdversarialServer, c
         connect(key=key).get(ID)
     assert "Bearer ***" in str(got.value)
     assert key not in str(got.value)
+
+
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("key", ['quoted"key\\with/escapes-0123', "0123456789-abcdef\\"])
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda key: json.dumps(key)[1:-1],
+        lambda key: json.dumps(key)[1:-1].replace("/", "\\/"),
+        lambda key: quote(key, safe=""),
+    ],
+    ids=["as JSON", "as the JSON of PHP", "as a URL"],
+)
+def test_a_key_is_masked_whoever_spells_it(key: str, status: int, spell: Callable[[str], str]) -> None:
+    body = f'{{"message": "{spell(key)}"}}'.encode()
+    reply = reply_for(Account("http://localhost", key), Call("get", "GET", ONE), status, {}, body)
+    assert isinstance(reply, Reply)
+    assert json.loads(reply.body) == {"message": "***"}
 
 
 def test_a_key_echoed_in_a_header_or_an_id_is_masked(server: AdversarialServer, client: Client) -> None:

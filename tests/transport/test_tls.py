@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +25,7 @@ from airflow_provider_cohere_datasets.core.errors import (
 )
 from airflow_provider_cohere_datasets.transport.blocking import BlockingTransport
 from airflow_provider_cohere_datasets.transport.certificates import ca_bundle
+from airflow_provider_cohere_datasets.transport.deadline import Deadline
 from airflow_provider_cohere_datasets.transport.nonblocking import NonblockingTransport
 from tests.adversary import AdversarialServer, DripBody, DripHeaders, Fault, Hang
 from tests.real_time import real_time
@@ -93,6 +95,19 @@ def test_deadlines_through_a_proxy_over_tls(
         for each in (client, connect(front.url, max_tries=1, total_timeout=0.5)):
             with pytest.raises(CohereTransportError, match=r"no complete answer within 0\.5 s"):
                 each.get(ID)
+
+
+def test_a_deadline_leaves_a_connection_its_tls(certificate: Path, front: TlsServer) -> None:
+    """Without it, who reads just then would take what is encrypted for the answer."""
+    context = ssl.create_default_context(cafile=certificate)
+    address = ("127.0.0.1", int(front.url.rpartition(":")[2]))
+    with (
+        context.wrap_socket(socket.create_connection(address), server_hostname="127.0.0.1") as connected,
+        Deadline(60, 60) as watch,
+    ):
+        watch.hold(SimpleNamespace(sock=connected))  # type: ignore[arg-type]
+        watch.expire()
+        assert connected.version() is not None
 
 
 @pytest.mark.usefixtures("_trusted")

@@ -183,3 +183,12 @@ def test_a_pause_has_passed_while_nobody_looked(server: AdversarialServer, clock
 
     asyncio.run(main())
     assert clock.elapsed == 10
+
+
+def test_a_worker_whose_clock_is_ahead_puts_nobody_off(server: AdversarialServer, clock: VirtualClock) -> None:
+    async def main() -> None:
+        async with aclosing(loop(started_at=clock.now + 300, pause=10)) as looks:
+            assert isinstance(await anext(looks), Listed)
+
+    asyncio.run(main())
+    assert clock.elapsed == 10
