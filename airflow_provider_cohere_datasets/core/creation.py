@@ -117,11 +117,11 @@ def find(creation: Creation, policy: RequestPolicy, attempt: Attempt) -> Flow[st
     for pause in _LOOKS:
         if pause:
             yield Pause(pause)
-        found = yield from _candidates(creation.new, policy, attempt)
+        found, doubtful = yield from _candidates(creation.new, policy, attempt)
         if len(found) > 1:
             # Before validation and for some types, this is the size of the file.
             found = [dataset for dataset in found if dataset.size_bytes == creation.size] or found
-        if len(found) == 1 and not attempt.shared_name:
+        if len(found) == 1 and not (attempt.shared_name or doubtful):
             return found[0].id
         if found:
             ids = ", ".join(repr(dataset.id) for dataset in found[:_MAX_NAMED])
@@ -132,8 +132,11 @@ def find(creation: Creation, policy: RequestPolicy, attempt: Attempt) -> Flow[st
     return None
 
 
-def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flow[list[Dataset]]:
-    """Return the datasets of the name and type that were created since then, by the server's clock."""
+def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flow[tuple[list[Dataset], bool]]:
+    """Return the datasets of the name and type that were created since then, by the server's clock.
+
+    And whether that is in doubt: they are older, unless the process that began had another clock than ours.
+    """
     from airflow_provider_cohere_datasets.core.dataset_page import read_page
 
     ahead: list[float] = []  # how far the server's clock is ahead of ours, in seconds
@@ -163,9 +166,12 @@ def _candidates(new: NewDataset, policy: RequestPolicy, attempt: Attempt) -> Flo
     early = max(ahead) - _SLACK if ahead else -_SLACK_OF_CLOCKS
     earliest = begun + timedelta(seconds=min(early, -_SLACK_OF_CLOCKS) if attempt.elsewhere else early)
     # What the server leaves out rules no dataset out: that would upload it again.
-    return [
+    fit = [
         dataset
         for dataset in found
         if dataset.dataset_type in {None, new.dataset_type}
         and (dataset.created_at is None or dataset.created_at >= earliest)
     ]
+    surely = max(earliest, begun + timedelta(seconds=early - _SLACK_OF_CLOCKS))
+    sure = [dataset for dataset in fit if dataset.created_at is None or dataset.created_at >= surely]
+    return sure or fit, bool(fit) and not sure

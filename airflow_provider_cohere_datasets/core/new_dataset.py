@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,4 +118,6 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
     names = tuple(value) if listed else ()  # Some can be read only once.
     if not listed or not all(isinstance(name, str) and name.strip() for name in names):
         raise CohereInputError(f"{argument} must be a list of field names, not {value!r:.60}.")
+    if isinstance(value, Set):  # Its order differs from process to process; a retry would find other arguments.
+        names = tuple(sorted(names))
     return tuple(checked_text(argument, name) for name in names)

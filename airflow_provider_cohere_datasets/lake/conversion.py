@@ -212,6 +212,8 @@ def _repeated(names: Iterable[str]) -> str | None:
 
 def _complaint(kind: pa.DataType) -> str | None:
     """Return what JSON cannot hold of a type, or ``None``; in step with :func:`_values`."""
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json":  # Parquet's JSON is a text.
+        return _complaint(kind.storage_type)
     if isinstance(kind, pa.BaseExtensionType):  # What is stored may mean something else: a month as a number.
         return f"values of the extension type {kind.extension_name}"
     if types.is_run_end_encoded(kind) and types.is_string_view(kind.value_type):
@@ -233,6 +235,8 @@ def _complaint(kind: pa.DataType) -> str | None:
 def _values(array: pa.Array) -> list[Any]:
     """Return the values of an array as JSON has them."""
     kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _values(array.storage)
     if _is(kind, _AS_THEY_ARE):
         values: list[Any] = array.to_pylist()
         return values

@@ -44,6 +44,8 @@ MAX_BYTES = 1_500_000_000
 _LEFT_OUT = re.compile(r"[\t\r\n]|\?#")
 #: Where storages tell the version of a file, the best first; not all tell one.
 _VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "modified", "created")
+#: What differs where another file has taken the place of one.
+_CHANGES = ("size", "ino", "mtime", "ETag", "etag")
 
 
 @contextlib.contextmanager
@@ -105,6 +107,10 @@ def _find(argument: str, source: Any, stack: contextlib.ExitStack) -> Callable[[
 
     def open_file() -> IO[bytes]:
         with _reading(what):
+            now = path.stat()
+            if any(now.get(name) != info.get(name) for name in _CHANGES):
+                # It would be neither what was checked nor what the fingerprint tells.
+                raise CohereStorageError(f"{what} was changed after it was checked.")
             stream: IO[bytes] = path.open("rb")
             return stream
 

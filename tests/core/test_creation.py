@@ -234,6 +234,17 @@ def test_another_workers_clock_may_differ_by_a_minute(since: float, fits: bool) 
     assert world.run(find(CREATION, POLICY, begun)) == ("mine" if fits else None)
 
 
+@pytest.mark.parametrize("ahead", [HOUR, 20 * HOUR])
+def test_the_other_workers_clock_is_not_taken_for_the_servers(ahead: float) -> None:
+    """What is older by the server's clock and by ours is of another run, unless the dead worker's clock was wrong."""
+    older = World(ahead=ahead).row("old", at=-600.0)
+    with pytest.raises(CohereUploadAmbiguousError, match="'old'"):
+        found(older, elsewhere=True)
+    assert found(older.row(at=0.0), elsewhere=True) == "mine"
+    assert found(World(ahead=ahead).row(at=-59.0), elsewhere=True) == "mine"
+    assert found(World(ahead=ahead).row(at=-ahead - 62), elsewhere=True) is None
+
+
 def test_a_time_that_is_none_counts_as_none() -> None:
     world = World(date=False, ahead=-59.0).row()
     page = {"datasets": world.rows}

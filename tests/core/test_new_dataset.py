@@ -46,6 +46,14 @@ def test_fields_that_can_be_read_only_once(argument: str) -> None:
         assert query(**{argument: fields})[2:] == [(argument, "a"), (argument, "b")]
 
 
+def test_the_fields_of_a_set_have_one_order() -> None:
+    """Its own differs from process to process, and a retry would take it for other arguments."""
+    names = [f"field-{number:02}" for number in range(30)]
+    for kind in (set, frozenset, dict.fromkeys):
+        assert [value for _, value in query(keep_fields=kind(names))[2:]] == names
+    assert [value for _, value in query(keep_fields=names[::-1])[2:]] == names[::-1]
+
+
 @pytest.mark.parametrize("kind", [*DATASET_TYPES, "made-tomorrow"])
 def test_the_type_is_open(kind: str) -> None:
     assert query(dataset_type=kind)[1] == ("type", kind)

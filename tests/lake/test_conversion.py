@@ -119,6 +119,12 @@ def test_each_type(array: pa.Array, expected: Any) -> None:
     assert values(pa.concat_arrays([array, array]).slice(1)) == (expected * 2)[1:]
 
 
+@pytest.mark.skipif(not hasattr(pa, "json_"), reason="older versions read JSON in Parquet as texts")
+def test_json_in_parquet_is_text() -> None:
+    texts = ['{"a": 1}', None]
+    assert values(pa.ExtensionArray.from_storage(pa.json_(), pa.array(texts))) == texts
+
+
 @pytest.mark.parametrize(
     ("array", "says"),
     [

@@ -242,6 +242,19 @@ def test_a_storage_that_fails_when_the_file_is_sent(
     assert emulator.requests == []
 
 
+@pytest.mark.parametrize("other", [LINES, LINES + LINES])
+def test_a_file_that_another_replaced_before_it_is_sent(tmp_path: Path, scratch: Path, other: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(LINES)
+    with uploads_of(path) as (upload,):
+        (tmp_path / "new").write_bytes(other)
+        os.utime(tmp_path / "new", (1, 1))
+        (tmp_path / "new").replace(path)
+        with pytest.raises(CohereStorageError, match=r"^data '.*rows\.jsonl' was changed after it was checked\.$"):
+            upload.open()
+    assert content(only(path)) == other
+
+
 def test_a_table_that_cannot_be_read_is_one_sentence(scratch: Path) -> None:
     class Table:
         """What holds rows, and fails as others do."""
