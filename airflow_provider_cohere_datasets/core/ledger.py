@@ -37,6 +37,7 @@ class Sighting:
     :param in_order: whether those stand in the order in which they were read.
     :param last: the position of the last row that has a rank; -1 if none has.
     :param furthest: the highest rank on the page; -1 if there is none.
+    :param ranked: how many rows have a rank.
     """
 
     fresh: list[int]
@@ -44,6 +45,7 @@ class Sighting:
     in_order: bool
     last: int = field(default=-1, compare=False)
     furthest: int = field(default=-1, compare=False)
+    ranked: int = field(default=0, compare=False)
 
 
 class Ledger:
@@ -53,6 +55,8 @@ class Ledger:
         self._ranks = IdRanks()
         #: How many rows have a rank: how far into the list the reading got.
         self.ranked = 0
+        #: Whether the reading got to the end: what is met later came in meanwhile, and gets no rank.
+        self.ended = False
 
     def __len__(self) -> int:
         """Return the number of different ids that were read."""
@@ -75,7 +79,7 @@ class Ledger:
         in_order = outliers <= (1 if len(ranked) >= _ENOUGH_TO_JUDGE else 0)
         last = ranked[-1][0] if ranked else -1
         furthest = max((rank for _, rank in ranked), default=-1)
-        return Sighting(fresh, len(ranks) - len(fresh), in_order, last, furthest)
+        return Sighting(fresh, len(ranks) - len(fresh), in_order, last, furthest, len(ranked))
 
     def is_last(self, row_id: RowId) -> bool:
         """Return whether a row is the last of the list as far as it was read."""
@@ -91,7 +95,7 @@ class Ledger:
         :returns: the positions of those that have an id. The others have no rank, because their place shows nothing.
         """
         named = [position for position in sighting.fresh if isinstance(ids[position], str)]
-        at_the_edge = sighting.furthest in {-1, self.ranked - 1}
+        at_the_edge = not self.ended and sighting.furthest in {-1, self.ranked - 1}
         between = bisect_left(named, sighting.last) if at_the_edge else len(named)
         self._ranks.enter([ids[position] for position in named], chain(repeat(UNRANKED, between), count(self.ranked)))
         self.ranked += len(named) - between

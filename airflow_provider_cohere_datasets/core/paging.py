@@ -155,7 +155,7 @@ class _Reading(Generic[P]):
             # In an order by anything else than time, as by status, rows may move from what we have not read to what we
             # have. So the list is read again; a short one twice, which also shows whether its order holds still.
             yield from self._reread(Ledger() if few else None)
-        elif self.steady and self.falling and not few:
+        elif self.steady and self.falling and (not few or length < len(self.ledger)):
             yield from self._read_head()
         if self.pages.narrow and len(self.ledger) > 1:
             self.steady = False  # Pages of one row share none, so they cannot show that the order holds still.
@@ -306,13 +306,16 @@ class _Reading(Generic[P]):
     def _read_head(self) -> Steps[P, None]:
         """Read what came in at the head meanwhile: where new rows come in front, so may those that move, behind us."""
         quiet = 0
+        self.ledger.ended = True
         for _ in range(_HEADS):
             offset, fresh, more = 0, False, True
             while more and not self.report.limited:
                 page = yield from self.pages.ask(offset)
                 seen = self.ledger.look(page.ids)
                 new = yield from self._hand_on(page, seen)
-                fresh, more = fresh or new, new or not seen.in_order
+                fresh = fresh or new
+                # Until most of a page is what was read before, in that order; it may also repeat what just came in.
+                more = new or not seen.in_order or 2 * seen.ranked < len(page.ids)
                 offset += len(page.ids)
             # What moved to the head was read elsewhere before; the order of all behind it holds still.
             moved, self.steady = not self.steady, True
@@ -352,7 +355,7 @@ class _Reading(Generic[P]):
             length = news = beyond = self.pages.effort = 0
             known = self.pages.longest
             # A list that grows with every request never shows an empty page.
-            while beyond < _CHASE:
+            while True:
                 page = yield from self.pages.ask(length, overlap=0)
                 if not page.ids:
                     break
@@ -362,6 +365,10 @@ class _Reading(Generic[P]):
                 news += yield from self._hand_on(page)
                 if self.report.limited:
                     return
+                if beyond >= _CHASE:  # Or the pages are ragged; then there is something far ahead.
+                    beyond, far = 0, length + 2 * self.pages.widest
+                    if not (yield from self.pages.ask(far)).ids and not (yield from self.pages.ask(far)).ids:
+                        break
             quiet = 0 if news else quiet + 1
             # As many different rows as positions, twice, and none of them new: nobody can be missing.
             if quiet and ((length == len(ids) and length == last_length) or quiet >= _QUIET_PASSES):
