@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,11 @@ def test_other_files_are_sent_as_they_are(tmp_path: Path, scratch: Path) -> None
 def test_without_a_file_for_evaluation(parquet: Path, eval_data: Any) -> None:
     with uploads_of(parquet, eval_data) as uploads:
         assert [upload.field for upload in uploads] == ["data"]
+
+
+def test_a_data_frame_for_evaluation() -> None:
+    with uploads_of(TABLE, pd.DataFrame({"text": ["a"]})) as uploads:
+        assert [content(upload) for upload in uploads][1] == b'{"text":"a"}\n'
 
 
 def test_nothing_is_left_when_the_upload_fails(parquet: Path, scratch: Path) -> None:
@@ -348,6 +354,25 @@ def test_the_fingerprint_of_a_file(tmp_path: Path, name: str) -> None:
     write(TABLE, 1000)
     path.rename(tmp_path / f"y{path.suffix}")
     assert only(tmp_path / f"y{path.suffix}").fingerprint == first
+
+
+def test_the_same_bytes_in_another_format_are_other_data(tmp_path: Path) -> None:
+    for name in ("x.txt", "x.csv"):
+        (tmp_path / name).write_text("text\na\n")
+    assert only(tmp_path / "x.txt").fingerprint != only(tmp_path / "x.csv").fingerprint
+
+
+def test_another_version_of_a_file_in_a_store_is_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_STORE_CACHE", {})
+    fs = fsspec.filesystem("memory")
+    attach("memory", fs=fs)
+    prints: set[str] = set()
+    for path in ("rows.txt", "rows.txt", "others.txt"):
+        fs.pipe(f"/versions/{path}", b"a")
+        fs.store[f"/versions/{path}"].created = datetime(2026, 1, 1 + min(len(prints), 1), tzinfo=UTC)
+        prints.add(only(f"memory://versions/{path}").fingerprint)
+    fs.rm("/versions", recursive=True)
+    assert len(prints) == 3
 
 
 def test_the_fingerprint_of_a_table_is_its_content() -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from airflow_provider_cohere_datasets.assets.datasets import create_asset
-from airflow_provider_cohere_datasets.lineage.datasets import Lineage, LineageMixin
+from airflow_provider_cohere_datasets.lineage.datasets import Lineage, LineageMixin, created
 
 REPOSITORY = Path(__file__).parents[2]
 #: The events of tasks that ended, by task.
@@ -75,6 +75,13 @@ def test_a_task_of_users_own_is_known_by_its_hook(events: Events) -> None:
 
 def test_a_task_that_recorded_nothing_is_still_an_event(events: Events) -> None:
     assert (events["nothing"]["inputs"], events["nothing"]["outputs"]) == ([], [])
+
+
+def test_a_file_has_the_name_that_it_has_on_the_disk() -> None:
+    pytest.importorskip("airflow.providers.openlineage", reason="apache-airflow-providers-openlineage is not installed")
+    lineage = created("x", ["/data/a b=c.csv"]).for_openlineage()
+    assert lineage is not None
+    assert [(file.namespace, file.name) for file in lineage.inputs] == [("file", "/data/a b=c.csv")]
 
 
 def test_without_openlineage_there_is_nothing_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import Asset, AssetAlias, ObjectStoragePath
 
@@ -55,6 +56,14 @@ def test_an_upload(emulator: Emulator, context: Any, tmp_path: Path, kind: type[
     assert (task._lineage.inputs, task._lineage.outputs) == ((file.as_uri(),), (uri(emulator, dataset_id),))
 
 
+def test_an_upload_of_a_table(emulator: Emulator, context: Any) -> None:
+    table = pa.table({"text": ["a secret of the user"]})
+    task = CohereCreateDatasetOperator(task_id="t", name="n", dataset_type="embed-input", data=table, eval_data="")
+    dataset_id = task.execute(context)["id"]
+    assert task._lineage is not None
+    assert (task._lineage.inputs, task._lineage.outputs) == ((), (uri(emulator, dataset_id),))
+
+
 def test_a_get(emulator: Emulator, context: Any) -> None:
     (dataset_id,) = emulator.seed(1)
     task = CohereGetDatasetOperator(task_id="t", dataset_id=dataset_id)
@@ -77,6 +86,18 @@ def test_a_gate_and_a_sensor(emulator: Emulator, context: Any, kind: type[Any], 
     assert sorted(getattr(event, "partition_keys", chosen)) == sorted(chosen)
     assert alias_uris(context) == [uri(emulator, dataset_id) for dataset_id in chosen]
     assert task._lineage.inputs == tuple(uri(emulator, dataset_id) for dataset_id in chosen)
+
+
+def test_a_gate_tells_only_of_what_passed(emulator: Emulator, context: Any) -> None:
+    (good,), (bad,) = emulator.seed(1), emulator.seed(1, status="failed")
+    task = CohereDatasetGateOperator(
+        task_id="t", dataset_ids=[bad, good], max_failed=1, outlets=[ASSET, ALIAS], partition_outlets=True
+    )
+    assert task.execute(context)["passed"] == [good]
+    assert alias_uris(context) == [uri(emulator, good)]
+    assert list(getattr(context["outlet_events"][ASSET], "partition_keys", [good])) == [good]
+    assert task._lineage is not None
+    assert sorted(task._lineage.inputs) == sorted([uri(emulator, good), uri(emulator, bad)])
 
 
 def test_a_gate_that_is_shut_still_has_its_lineage(emulator: Emulator, context: Any) -> None:

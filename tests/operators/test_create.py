@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, Asset
 
@@ -99,6 +100,13 @@ def test_assets_get_the_result(server: AdversarialServer, data: Path) -> None:
     task.outlet_events = OutletEventAccessors()
     result = task.run()
     assert task.outlet_events[asset].extra == result
+
+
+def test_the_rows_of_a_table_are_not_logged(server: AdversarialServer, heard: Callable[[], str]) -> None:
+    table = pa.table({"text": ["a secret of the user"]})
+    CohereCreateDatasetOperator(task_id="x", name="n", dataset_type="embed-input", data=table).execute({})
+    assert f"Created dataset {made(server)[0]} from (1, 1)." in heard()
+    assert "a secret" not in heard()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,16 @@ def test_what_was_not_created_is_sent_again_by_the_next_try(
     assert server.count("POST") == 2
 
 
+def test_the_next_try_comes_when_the_server_asked_for_it(
+    server: AdversarialServer, data: Path, waits: list[float]
+) -> None:
+    server.script("POST", LIST, [Lost(error(503, retry_after="90"))])
+    server.script("GET", LIST, [error(400)])
+    with pytest.raises(CohereUploadUnsettledError) as caught:
+        Task(data).run()
+    assert (caught.value.status, caught.value.retry_after) == (503, 90.0)
+
+
 def test_what_turns_up_after_the_try_is_found_too(server: AdversarialServer, data: Path, waits: list[float]) -> None:
     server.script("POST", LIST, [Close()])
     task = Task(data)
@@ -137,6 +148,9 @@ def test_what_turns_up_after_the_try_is_found_too(server: AdversarialServer, dat
     late = server.model.fresh(name="news", status="unknown", created_at=datetime.now(UTC))["id"]
     assert task.run()["id"] == late
     assert made(server) == []
+    server.requests.clear()
+    assert task.run()["id"] == late
+    assert [request.path for request in server.requests] == [f"{LIST}/{late}"]
 
 
 def test_the_time_of_the_first_upload_is_what_counts(server: AdversarialServer, data: Path, waits: list[float]) -> None:
@@ -151,6 +165,34 @@ def test_the_time_of_the_first_upload_is_what_counts(server: AdversarialServer, 
     assert task.store["cohere_datasets_upload"]["since"] == since
     late = server.model.fresh(name="news", created_at=datetime.now(UTC) - timedelta(minutes=50))["id"]
     assert task.run()["id"] == late
+
+
+def test_the_clock_of_the_worker_before_may_be_ahead(server: AdversarialServer, data: Path, waits: list[float]) -> None:
+    task = Task(data)
+    server.script("POST", LIST, [Close()])
+    with pytest.raises(CohereUploadUnsettledError):
+        task.run()
+    assert task.store is not None
+    task.store["cohere_datasets_upload"]["since"] = datetime.now(UTC).timestamp() + 30
+    late = server.model.fresh(name="news", created_at=datetime.now(UTC))["id"]
+    its_clock = {"Date": format_datetime(datetime.now(UTC), usegmt=True)}
+    page = Answer(json={"datasets": server.model.datasets}, headers=its_clock)
+    server.script("GET", LIST, [page], repeat=True)
+    assert task.run()["id"] == late
+    assert made(server) == []
+
+
+def test_below_3_3_the_begin_of_the_run_is_what_counts(
+    server: AdversarialServer, data: Path, waits: list[float]
+) -> None:
+    server.script("POST", LIST, [Close()])
+    task = Task(data, store=False)
+    with pytest.raises(CohereUploadUnsettledError):
+        task.run()
+    task.begun -= timedelta(hours=1)
+    late = server.model.fresh(name="news", created_at=datetime.now(UTC) - timedelta(minutes=50))["id"]
+    assert task.run()["id"] == late
+    assert made(server) == []
 
 
 def test_a_permanent_refusal_is_not_looked_for(server: AdversarialServer, data: Path, waits: list[float]) -> None:
@@ -189,10 +231,23 @@ def test_several_candidates_fail_the_task_for_good(server: AdversarialServer, da
 def test_a_retry_adopts_by_the_id(server: AdversarialServer, data: Path) -> None:
     task = Task(data)
     first = task.run()
+    remembered = dict(task.store or {})
     server.requests.clear()
     again = task.run()
     assert again == {**first, "adopted": True}
     assert [(request.method, request.path) for request in server.requests] == [("GET", f"{LIST}/{first['id']}")]
+    assert task.store == remembered != {}
+
+
+def test_who_has_more_retries_than_tries_left_made_no_try_before(
+    server: AdversarialServer, data: Path, waits: list[float]
+) -> None:
+    """So it is in a user's unit test, and where the retries of a DAG grew during a run."""
+    server.model.fresh(name="news", created_at=datetime.now(UTC))
+    task = Task(data, store=False)
+    task.max_tries = 0
+    assert not task.run()["adopted"]
+    assert len(made(server)) == 1
 
 
 def test_a_dataset_that_is_gone_is_uploaded_again(

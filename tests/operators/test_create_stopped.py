@@ -61,6 +61,7 @@ def test_a_task_that_is_killed_while_it_waits_ends_and_may_be_tried_again(
     with pytest.raises(CohereTaskStoppedError) as caught:
         task.resume(deferred, event) if deferrable else task.run()
     assert not isinstance(caught.value, AirflowFailException)
+    assert "not known" not in str(caught.value)
     assert server.model.deleted == made(server)
 
 
@@ -158,3 +159,9 @@ def test_a_trigger_that_cannot_delete_one_deletes_the_others(
     asyncio.run(trigger([first, gone, last], delete_on_kill=True).on_kill())
     assert server.model.deleted == [first, last]
     assert f"Dataset {gone} could not be deleted: The API key may not" in heard()
+
+
+def test_a_killed_trigger_tries_as_often_as_its_task(server: AdversarialServer) -> None:
+    server.script("DELETE", None, [error(503)], repeat=True)
+    asyncio.run(trigger([server.model.datasets[0]["id"]], delete_on_kill=True).on_kill())
+    assert server.count("DELETE") == 1

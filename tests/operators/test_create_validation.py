@@ -134,6 +134,12 @@ def test_a_wait_in_the_triggerer(server: AdversarialServer, data: Path) -> None:
     assert deferred.kwargs is None, "dag.test() would drop them"
 
 
+def test_the_trigger_knows_what_the_first_look_showed(server: AdversarialServer, data: Path) -> None:
+    server.script("GET", ONE, [error(503, retry_after="60")])
+    trigger = rebuilt(deferred_by(Task(data, **WAIT, deferrable=True)).trigger)
+    assert (trigger.memory["failures"], trigger.memory["pause"]) == (1, 60.0)
+
+
 def test_what_is_validated_at_once_is_not_deferred(server: AdversarialServer, data: Path) -> None:
     validating(server, "validated")
     assert Task(data, **WAIT, deferrable=True).run()["status"] == "validated"
@@ -232,8 +238,14 @@ def test_a_validation_that_did_not_succeed(
 
 def test_a_skipped_validation_may_be_a_success(server: AdversarialServer, data: Path) -> None:
     validating(server, "skipped")
-    options = {"skipped_as": "success", "delete_on_failure": True}
+    options: dict[str, Any] = {"skipped_as": "success", "delete_on_failure": True}
     assert Task(data, **WAIT, deferrable=False, **options).run()["status"] == "skipped"
+    server._scripts.clear()
+    validating(server, "queued", "skipped")
+    task = Task(data, **WAIT | {"poke_interval": 0}, deferrable=True, **options)
+    deferred = deferred_by(task)
+    event = asyncio.run(fire(rebuilt(deferred.trigger), shared=False))
+    assert task.resume(deferred, event)["status"] == "skipped"
     assert server.model.deleted == []
 
 
@@ -246,6 +258,7 @@ def test_trouble_with_the_deletion_does_not_hide_the_failure(
     with pytest.raises(CohereDatasetFailedError, match="no valid rows"):
         Task(data, **WAIT, deferrable=False, delete_on_failure=True).run()
     assert "could not be deleted" in heard()
+    assert server.count("DELETE") == 1, "the task's own policy has one try"
 
 
 @pytest.mark.parametrize("answer", [error(503), error(401)])

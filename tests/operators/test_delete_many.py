@@ -45,6 +45,7 @@ from tests.adversary import (
     per_minute,
     per_month,
 )
+from tests.hooks.conftest import Connect
 from tests.operators.running import run
 
 DAY = timedelta(days=1)
@@ -195,6 +196,19 @@ def test_a_list_that_may_be_incomplete(server: AdversarialServer) -> None:
     assert server.count("DELETE") == 0
 
 
+def test_what_a_list_that_never_holds_still_lacks_is_a_warning(
+    server: AdversarialServer, heard: Callable[[], str]
+) -> None:
+    churn = Churn(random.Random(1), inserts_per_request=3, deletes_per_request=3)
+    server.reset(make_datasets(60), Listing(cap=10, order="random-each-request", between=churn))
+    with pytest.raises(CohereListingError, match="could not be proved complete"):
+        CohereDatasetsHook().list_datasets()
+    result = delete(dataset_type="embed-input", max_deletions=1000)
+    assert result["count"] > 0
+    assert set(result["deleted"]) <= set(server.model.deleted)
+    assert "readings of the whole list still brought new rows" in heard()
+
+
 # -- Not too many ----------------------------------------------------------------------------------------------------
 
 
@@ -294,13 +308,22 @@ def test_one_that_fails_does_not_keep_the_others(server: AdversarialServer, ids:
 
 @pytest.mark.parametrize(("answer", "kind"), [(error(401), CohereAuthenticationError), (per_month(), CohereQuotaError)])
 def test_an_error_that_meets_all_stops_at_once(
-    server: AdversarialServer, ids: list[str], answer: Any, kind: type[CohereDatasetsError]
+    server: AdversarialServer, ids: list[str], heard: Callable[[], str], answer: Any, kind: type[CohereDatasetsError]
 ) -> None:
     server.script("DELETE", None, [Through(), answer], repeat=True)
     with pytest.raises(kind) as caught:
         delete(older_than=1)
     assert isinstance(caught.value, AirflowFailException)
     assert (server.count("DELETE"), server.model.deleted) == (2, [ids[9]])
+    text = heard()
+    assert f"Stopped after 1 of 10 datasets: {[ids[9]]}" in text
+    assert "not known" not in text
+
+
+def test_a_connection_that_is_not_usable_is_the_fault_of_no_dataset(connect: Connect) -> None:
+    connect(password="")
+    with pytest.raises(CohereInputError, match=r"^The API key is missing"):
+        delete(dataset_ids=["a", "b"])
 
 
 def test_a_server_that_is_down_is_not_asked_for_each(server: AdversarialServer, ids: list[str]) -> None:
@@ -316,6 +339,13 @@ def test_a_server_that_is_down_is_not_asked_for_each(server: AdversarialServer, 
     assert server.count("DELETE") == 6
 
 
+def test_a_server_that_refuses_each_is_not_down(server: AdversarialServer, ids: list[str]) -> None:
+    server.script("DELETE", None, [error(409, "in use")] * 9)
+    with pytest.raises(CohereInvalidRequestError, match=r"^9 of 10 datasets could not be deleted"):
+        delete(dataset_ids=ids)
+    assert server.model.deleted == [ids[9]]
+
+
 def test_missing_ids_may_be_an_error(server: AdversarialServer, ids: list[str]) -> None:
     with pytest.raises(CohereDatasetNotFoundError, match=r"^1 of 3 datasets .*\('gone-123456'\)") as caught:
         delete(dataset_ids=[ids[0], "gone-123456", ids[1]], ignore_missing=False)
@@ -325,8 +355,9 @@ def test_missing_ids_may_be_an_error(server: AdversarialServer, ids: list[str]) 
 
 def test_a_web_page_does_not_say_that_a_dataset_is_gone(server: AdversarialServer, ids: list[str]) -> None:
     server.script("DELETE", path(ids[0]), [html(404)], repeat=True)
-    with pytest.raises(CohereUnexpectedAnswerError, match="A web page came instead of the API's answer"):
+    with pytest.raises(CohereUnexpectedAnswerError, match="A web page came instead of the API's answer") as caught:
         delete(dataset_id=ids[0], request_policy=ONE_TRY)
+    assert "datasets could not be deleted" not in str(caught.value)
 
 
 def test_an_id_that_is_given_twice_is_deleted_once(server: AdversarialServer, ids: list[str]) -> None:
@@ -453,6 +484,14 @@ def test_and_when_they_come_out_of_templates(server: AdversarialServer, argument
         operator.execute({})
     assert isinstance(caught.value, AirflowFailException)
     assert server.requests == []
+
+
+def test_a_filter_of_which_a_template_is_a_part_is_judged_when_it_is_known(
+    server: AdversarialServer, ids: list[str]
+) -> None:
+    operator = CohereDeleteDatasetOperator(task_id="delete", older_than=0, dataset_type="{{ params.type }}")
+    operator.dataset_type = "embed-input"
+    assert operator.execute({})["count"] == 10
 
 
 def test_templates_are_used(server: AdversarialServer, ids: list[str]) -> None:

@@ -261,8 +261,11 @@ def test_a_rescheduled_task_has_a_moment_before_the_last_look(server: Adversaria
     """Airflow may lose one that comes back sooner."""
     stage(server, clock, {"a": [(0, "queued")]})
     for interval, timeout, ends in ((30, 95, 100), (30, 80, 80), (4, 10, 12)):
-        end = ending(Runner(clock, dataset_id="a", poke_interval=interval, timeout=timeout), "reschedule", server)
+        runner = Runner(clock, dataset_id="a", poke_interval=interval, timeout=timeout)
+        end = ending(runner, "reschedule", server)
         assert (end.cause, round(end.seconds)) == ("AirflowSensorTimeout", ends)
+        end = ending(runner, "poke", server)
+        assert (end.cause, round(end.seconds)) == ("AirflowSensorTimeout", timeout)
 
 
 def test_what_took_all_the_time_is_not_deferred(server: AdversarialServer, clock: VirtualClock) -> None:

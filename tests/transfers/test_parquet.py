@@ -18,9 +18,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_cohere_datasets.core.errors import CohereInputError, CohereTaskStoppedError
-from airflow_provider_cohere_datasets.lake.errors import CohereEmptyExportError
+from airflow_provider_cohere_datasets.lake.errors import CohereBadRowError, CohereEmptyExportError
 from airflow_provider_cohere_datasets.transfers.parquet import CohereDatasetsToParquetOperator
-from tests.adversary import AdversarialServer, Listing, error, make_datasets
+from tests.adversary import AdversarialServer, Listing, error, make_dataset, make_datasets
 from tests.versions import OutletEventAccessors
 
 
@@ -81,6 +81,15 @@ def test_options_reach_the_file(server: AdversarialServer, tmp_path: Path) -> No
     assert result["rows"] == 9
     assert result["filters"] == {"before": "2099-01-01T00:00:00.000000Z"}
     assert dict(server.requests[0].query)["limit"] == "7"
+
+
+def test_who_wants_no_bad_row_gets_no_file(server: AdversarialServer, tmp_path: Path) -> None:
+    server.reset([make_dataset(1, created_at="yesterday")])
+    path = tmp_path / "x.parquet"
+    with pytest.raises(CohereBadRowError, match="created_at"):
+        operator(str(path), on_bad_row="fail").execute(context())
+    assert not path.exists()
+    assert operator(str(path)).execute(context())["bad_rows"] == 1
 
 
 def test_templates_are_rendered_and_names_cannot_lead_elsewhere(server: AdversarialServer, tmp_path: Path) -> None:

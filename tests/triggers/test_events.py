@@ -183,12 +183,16 @@ def test_a_store_that_cannot_tell_which_asset_is_done_without(server: Adversaria
 
 
 def test_a_store_that_only_refuses_to_keep(server: AdversarialServer, clock: VirtualClock) -> None:
+    asked: list[Any] = []
+
     class Full(Store):
         async def aset(self, key: str, value: Any) -> None:
+            asked.append(value)
             raise ValueError("too long")
 
     stage(server, clock, {"a": [(0, "queued"), (100, "validated")], "b": [(0, "queued"), (200, "validated")]})
     assert ids(asyncio.run(fired(watcher(Full()), clock, 300))) == ["a", "b"]
+    assert len(asked) == 1, "nobody wants that warning with each look"
 
 
 @needs_asset_state
@@ -373,12 +377,25 @@ def test_what_is_gone_is_forgotten_only_if_the_list_is_whole(
     store[KEY] = ["kept"]
     asyncio.run(fired(watcher(store), clock, 30))
     assert "kept" in store[KEY]
+    looks_of(monkeypatch, listed("b", complete=False))
+    store[KEY] = ["b", "kept"]
+    assert ids(asyncio.run(fired(watcher(store), clock, 2 * 3600))) == []
+    assert store[KEY] == ["b", "kept"]
 
 
 @pytest.mark.parametrize("stored", [None, "text", 5, {}])
 def test_a_store_with_rubbish_in_it(stored: Any, server: AdversarialServer, clock: VirtualClock) -> None:
     stage(server, clock, {"a": [(0, "validated")], "b": [(0, "queued"), (100, "validated")]})
     assert ids(asyncio.run(fired(watcher(Store({KEY: stored})), clock, 300))) == ["b"]
+
+
+def test_what_has_no_name_matches_no_pattern_and_ends_no_watch(
+    connect: Connect, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(host="http://127.0.0.1:9")
+    rows = [Observation("a", "validated"), Observation("b", "validated", name="support-1")]
+    looks_of(monkeypatch, listed(), Listed(rows, True))
+    assert ids(asyncio.run(fired(watcher(name_pattern="support-*"), clock, 300))) == ["b"]
 
 
 def test_rows_that_are_none(server: AdversarialServer, clock: VirtualClock) -> None:
@@ -517,3 +534,14 @@ def test_a_store_that_fails_for_a_moment_ends_no_watch(server: AdversarialServer
     store = Failing()
     assert ids(asyncio.run(fired(watcher(store), clock, 1000))) == ["new"]
     assert list(store.values()) == [["new", "old"]]
+
+
+def test_what_a_store_knows_that_fails_at_first_is_waited_for(server: AdversarialServer, clock: VirtualClock) -> None:
+    class Failing(Store):
+        async def aget(self, key: str) -> Any:
+            if clock.elapsed < 60:
+                raise RuntimeError("API_SERVER_ERROR")
+            return await super().aget(key)
+
+    stage(server, clock, {"old": [(0, "validated")], "missed": [(0, "validated")]})
+    assert ids(asyncio.run(fired(watcher(Failing({KEY: ["old"]})), clock, 300))) == ["missed"]

@@ -105,6 +105,22 @@ def test_a_connection_that_is_gone_when_the_key_is_refused_may_come_back(
     asyncio.run(main())
 
 
+def test_a_server_that_is_down_for_months_ends_no_watch(connect: Connect, clock: VirtualClock) -> None:
+    connect(host="http://127.0.0.1:9")
+
+    def down() -> Any:
+        yield from ()
+        raise CohereServerError("no")
+
+    async def main() -> None:
+        looks = polled(CohereDatasetsHook(), lambda _: down(), PollPolicy(60), slowest=3600)
+        async with aclosing(looks):
+            for _ in range(1100):
+                assert isinstance(await anext(looks), CohereServerError)
+
+    asyncio.run(main())
+
+
 def test_the_connection_is_read_again_only_after_what_does_not_pass(
     server: AdversarialServer, connect: Connect
 ) -> None:
