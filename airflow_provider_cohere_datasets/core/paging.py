@@ -354,7 +354,6 @@ class _Reading(Generic[P]):
             ids: set[RowId] = set()
             length = news = beyond = self.pages.effort = 0
             known = self.pages.longest
-            # A list that grows with every request never shows an empty page.
             while True:
                 page = yield from self.pages.ask(length, overlap=0)
                 if not page.ids:
@@ -365,7 +364,8 @@ class _Reading(Generic[P]):
                 news += yield from self._hand_on(page)
                 if self.report.limited:
                     return
-                if beyond >= _CHASE:  # Or the pages are ragged; then there is something far ahead.
+                if beyond >= _CHASE:
+                    # A list that grows with every request never shows an empty page; one of ragged pages does go on.
                     beyond, far = 0, length + 2 * self.pages.widest
                     if not (yield from self.pages.ask(far)).ids and not (yield from self.pages.ask(far)).ids:
                         break
