@@ -78,6 +78,7 @@ def test_no_lock_around_idle_connections(connector: Callable[..., Client]) -> No
     assert queue.__file__ not in called
 
 
+@real_time
 def test_more_connections_than_are_kept(server: AdversarialServer, connector: Callable[..., Client]) -> None:
     server.script("GET", None, [Slow(seconds=0.3)], repeat=True)
     client = connector("blocking")
@@ -86,6 +87,7 @@ def test_more_connections_than_are_kept(server: AdversarialServer, connector: Ca
     assert len({request.connection for request in server.requests}) == 12
 
 
+@real_time
 def test_the_deadline_of_a_request_is_not_that_of_the_next(
     connector: Callable[..., Client], server: AdversarialServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
